@@ -1,0 +1,3 @@
+//! The actors of one node. It knows nothing of HTTP.
+
+pub mod actor;

@@ -1,0 +1,4 @@
+//! The words of assetmesh: ids, asset records, the filter language, limits and the codec.
+//! It does no input or output, reads no clock, and is not async.
+
+pub mod ids;

@@ -1,0 +1,1 @@
+//! What the process tests share: starting nodes, talking to them, watching them.
