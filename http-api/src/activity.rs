@@ -61,10 +61,7 @@ impl Activity {
         ledger.requests.insert(id, None);
         ledger.head_since = None;
         ledger.head_bytes = 0;
-        InFlight {
-            activity: Arc::clone(self),
-            id,
-        }
+        InFlight { activity: Arc::clone(self), id }
     }
 
     /// Bytes came in. False if they are more than any headers may be.
@@ -102,19 +99,11 @@ impl Ledger {
                 (None, 0) => self.idle_since + config.header_timeout,
                 (None, _) => self.idle_since + config.idle_timeout,
             };
-            return if now >= limit {
-                Verdict::Idle
-            } else {
-                Verdict::Fine(limit)
-            };
+            return if now >= limit { Verdict::Idle } else { Verdict::Fine(limit) };
         }
         let oldest = self.requests.values().flatten().min();
         let limit = oldest.map_or(now, |moved| *moved) + config.stall_timeout;
-        if now >= limit {
-            Verdict::Stalled
-        } else {
-            Verdict::Fine(limit.min(now + LOOK_AGAIN))
-        }
+        if now >= limit { Verdict::Stalled } else { Verdict::Fine(limit.min(now + LOOK_AGAIN)) }
     }
 }
 
@@ -162,10 +151,7 @@ mod tests {
     fn a_connection_without_a_request_is_idle_after_the_header_timeout() {
         let (start, config) = (Instant::now(), Config::default());
         let activity = Activity::new(start);
-        assert_eq!(
-            activity.verdict(start, &config),
-            Verdict::Fine(after(start, 15))
-        );
+        assert_eq!(activity.verdict(start, &config), Verdict::Fine(after(start, 15)));
         assert_eq!(activity.verdict(after(start, 15), &config), Verdict::Idle);
     }
 
@@ -185,10 +171,7 @@ mod tests {
         let (start, config) = (Instant::now(), Config::default());
         let activity = Arc::new(Activity::new(start));
         drop(activity.begin());
-        assert!(matches!(
-            activity.verdict(after(start, 70), &config),
-            Verdict::Fine(_)
-        ));
+        assert!(matches!(activity.verdict(after(start, 70), &config), Verdict::Fine(_)));
         assert_eq!(activity.verdict(after(start, 80), &config), Verdict::Idle);
         activity.received(1, after(start, 20));
         assert_eq!(activity.verdict(after(start, 35), &config), Verdict::Idle);
@@ -199,10 +182,7 @@ mod tests {
         let (start, config) = (Instant::now(), Config::default());
         let activity = Arc::new(Activity::new(start));
         let _request = activity.begin();
-        assert!(matches!(
-            activity.verdict(after(start, 3600), &config),
-            Verdict::Fine(_)
-        ));
+        assert!(matches!(activity.verdict(after(start, 3600), &config), Verdict::Fine(_)));
     }
 
     #[test]
@@ -212,19 +192,10 @@ mod tests {
         let (stuck, moving) = (activity.begin(), activity.begin());
         stuck.moved(start);
         moving.moved(after(start, 59));
-        assert!(matches!(
-            activity.verdict(after(start, 59), &config),
-            Verdict::Fine(_)
-        ));
-        assert_eq!(
-            activity.verdict(after(start, 60), &config),
-            Verdict::Stalled
-        );
+        assert!(matches!(activity.verdict(after(start, 59), &config), Verdict::Fine(_)));
+        assert_eq!(activity.verdict(after(start, 60), &config), Verdict::Stalled);
         drop(stuck);
-        assert!(matches!(
-            activity.verdict(after(start, 60), &config),
-            Verdict::Fine(_)
-        ));
+        assert!(matches!(activity.verdict(after(start, 60), &config), Verdict::Fine(_)));
     }
 
     #[test]
@@ -234,10 +205,7 @@ mod tests {
         assert!(activity.received(HEAD_BYTES_MAX, now));
         assert!(!activity.received(1, now));
         let request = activity.begin();
-        assert!(
-            activity.received(usize::MAX / 2, now),
-            "bodies are counted elsewhere"
-        );
+        assert!(activity.received(usize::MAX / 2, now), "bodies are counted elsewhere");
         assert!(!activity.has_unread());
         request.leave_unread();
         assert!(activity.has_unread());

@@ -18,9 +18,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Begins `{"success":true`.
     pub(crate) fn new() -> Self {
-        Self {
-            text: b"{\"success\":true".to_vec(),
-        }
+        Self { text: b"{\"success\":true".to_vec() }
     }
 
     /// Appends a member of any serialisable type.
@@ -38,11 +36,7 @@ impl Answer {
     }
 
     /// Appends a member that is a list of stored documents.
-    pub(crate) fn documents<'a>(
-        mut self,
-        name: &str,
-        documents: impl Iterator<Item = &'a Document>,
-    ) -> Self {
+    pub(crate) fn documents<'a>(mut self, name: &str, documents: impl Iterator<Item = &'a Document>) -> Self {
         self.name(name);
         self.text.push(b'[');
         for (at, document) in documents.enumerate() {
@@ -73,9 +67,7 @@ impl Answer {
 pub(crate) fn json(status: StatusCode, text: impl Into<Body>) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -93,12 +85,9 @@ mod tests {
             .document("one", &row);
         let response = answer.send(StatusCode::CREATED);
         assert_eq!(response.status(), 201);
-        let text = axum::body::to_bytes(response.into_body(), 4096)
-            .await
-            .unwrap();
+        let text = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         let row = r#"{"b":1,"a":"\""}"#;
-        let expect =
-            format!(r#"{{"success":true,"data":[{row},{row}],"next_cursor":null,"one":{row}}}"#);
+        let expect = format!(r#"{{"success":true,"data":[{row},{row}],"next_cursor":null,"one":{row}}}"#);
         assert_eq!(text, expect.as_bytes());
     }
 }

@@ -12,9 +12,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Json, tail};
 use crate::params::Params;
-use crate::schema::{
-    AssetAnswer, AssetObject, ChangeAnswer, Creating, Deleting, Reading, Updating,
-};
+use crate::schema::{AssetAnswer, AssetObject, ChangeAnswer, Creating, Deleting, Reading, Updating};
 
 /// Everything behind it is the name, slashes included.
 const PREFIX: &str = "/asset/";
@@ -29,11 +27,7 @@ struct Change<'a> {
 
 impl<'a> Change<'a> {
     fn of(asset: &'a Asset, message: &'static str) -> Self {
-        Self {
-            id: asset.record.to_string(),
-            message,
-            asset_uri: asset.uri(),
-        }
+        Self { id: asset.record.to_string(), message, asset_uri: asset.uri() }
     }
 }
 
@@ -41,15 +35,9 @@ impl<'a> Change<'a> {
 #[utoipa::path(post, path = "/asset", tag = "assets", request_body = AssetObject,
     responses((status = 201, description = "Created", body = ChangeAnswer), Creating))]
 pub(crate) async fn create(State(app): State<App>, Json(body): Json) -> Result<Response, ApiError> {
-    let asset = app
-        .node
-        .catalog()
-        .create_external(Draft::external(&body)?)
-        .await?;
+    let asset = app.node.catalog().create_external(Draft::external(&body)?).await?;
     let change = Change::of(&asset, "Asset created");
-    Ok(Answer::new()
-        .member("data", &change)?
-        .send(StatusCode::CREATED))
+    Ok(Answer::new().member("data", &change)?.send(StatusCode::CREATED))
 }
 
 /// Reads one asset.
@@ -69,25 +57,15 @@ pub(crate) async fn read(State(app): State<App>, uri: Uri) -> Result<Response, A
     {
         return Err(ApiError::not_found(MISSING));
     }
-    let asset = app
-        .node
-        .catalog()
-        .find(&key)?
-        .ok_or_else(|| ApiError::not_found(MISSING))?;
-    Ok(Answer::new()
-        .document("data", &asset.document)
-        .send(StatusCode::OK))
+    let asset = app.node.catalog().find(&key)?.ok_or_else(|| ApiError::not_found(MISSING))?;
+    Ok(Answer::new().document("data", &asset.document).send(StatusCode::OK))
 }
 
 /// Sets members of an asset, whole or by dotted path.
 #[utoipa::path(put, path = "/asset/{*uri}", tag = "assets", request_body = Object,
     params(("uri" = String, Path, description = "The asset's uri or record id")),
     responses((status = 200, description = "Updated", body = ChangeAnswer), Updating))]
-pub(crate) async fn update(
-    State(app): State<App>,
-    uri: Uri,
-    Json(body): Json,
-) -> Result<Response, ApiError> {
+pub(crate) async fn update(State(app): State<App>, uri: Uri, Json(body): Json) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
     let patch = Patch::parse(&body)?;
     let updated = app.node.catalog().update(&key, patch).await;

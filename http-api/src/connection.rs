@@ -41,17 +41,11 @@ const SMALL_BODY_BYTES: u64 = 8 * 1024;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves one accepted stream until it ends, stalls, or the node stops and its last request is answered.
-pub(crate) async fn run(
-    stream: TcpStream,
-    router: Router,
-    config: Arc<Config>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn run(stream: TcpStream, router: Router, config: Arc<Config>, stop: CancellationToken) {
     let activity = Arc::new(Activity::new(Instant::now()));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
     let (requests, settings) = (Arc::clone(&activity), Arc::clone(&config));
-    let service =
-        service_fn(move |request| answer(router.clone(), request, requests.begin(), &settings));
+    let service = service_fn(move |request| answer(router.clone(), request, requests.begin(), &settings));
     let builder = builder();
     let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
     let mut leaving = false;
@@ -119,9 +113,7 @@ fn answer(
         if !small && whole.is_some_and(|whole| !whole.load(Ordering::Acquire)) {
             in_flight.leave_unread();
             if version < Version::HTTP_2 {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
         Ok(response.map(|body| Body::new(Watched::new(body, in_flight))))

@@ -21,10 +21,7 @@ pub(crate) fn make_room_for(connections: usize) {
 fn raise(limit: Rlimit, wanted: u64) -> Option<Rlimit> {
     let current = limit.current?;
     let target = limit.maximum.map_or(wanted, |hard| wanted.min(hard));
-    (current < target).then_some(Rlimit {
-        current: Some(target),
-        maximum: limit.maximum,
-    })
+    (current < target).then_some(Rlimit { current: Some(target), maximum: limit.maximum })
 }
 
 #[cfg(test)]
@@ -34,18 +31,9 @@ mod tests {
     #[test]
     fn the_limit_is_raised_only_as_far_as_needed_and_allowed() {
         let limit = |current, maximum| Rlimit { current, maximum };
-        assert_eq!(
-            raise(limit(Some(1024), Some(4096)), 2000),
-            Some(limit(Some(2000), Some(4096)))
-        );
-        assert_eq!(
-            raise(limit(Some(1024), Some(1500)), 2000),
-            Some(limit(Some(1500), Some(1500)))
-        );
-        assert_eq!(
-            raise(limit(Some(1024), None), 2000),
-            Some(limit(Some(2000), None))
-        );
+        assert_eq!(raise(limit(Some(1024), Some(4096)), 2000), Some(limit(Some(2000), Some(4096))));
+        assert_eq!(raise(limit(Some(1024), Some(1500)), 2000), Some(limit(Some(1500), Some(1500))));
+        assert_eq!(raise(limit(Some(1024), None), 2000), Some(limit(Some(2000), None)));
         assert_eq!(raise(limit(Some(4096), Some(4096)), 2000), None);
         assert_eq!(raise(limit(None, None), 2000), None);
     }

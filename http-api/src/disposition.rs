@@ -73,9 +73,7 @@ fn decode_extended(value: &str) -> Option<String> {
     let mut pieces = value.splitn(3, '\'');
     let (charset, _language, encoded) = (pieces.next()?, pieces.next()?, pieces.next()?);
     let bytes = percent_decode(encoded.as_bytes());
-    charset
-        .eq_ignore_ascii_case("utf-8")
-        .then(|| bytes.decode_utf8_lossy().into_owned())
+    charset.eq_ignore_ascii_case("utf-8").then(|| bytes.decode_utf8_lossy().into_owned())
 }
 
 /// What RFC 8187 §3.2.1 lets stand unescaped (`attr-char`).
@@ -120,55 +118,19 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(
-        r#"form-data; name="asset"; filename="a.txt""#,
-        Some("asset"),
-        Some("a.txt")
-    )]
-    #[case(
-        r#"form-data; filename="a.txt"; name="asset""#,
-        Some("asset"),
-        Some("a.txt")
-    )]
+    #[case(r#"form-data; name="asset"; filename="a.txt""#, Some("asset"), Some("a.txt"))]
+    #[case(r#"form-data; filename="a.txt"; name="asset""#, Some("asset"), Some("a.txt"))]
     #[case(r#"Form-Data;name=asset;FileName=a.txt"#, Some("asset"), Some("a.txt"))]
     #[case(r#"form-data; name="asset""#, Some("asset"), None)]
     #[case(r#"form-data; name="asset"; filename="""#, Some("asset"), Some(""))]
-    #[case(
-        r#"form-data; name="a;b"; filename="x=1; y.txt""#,
-        Some("a;b"),
-        Some("x=1; y.txt")
-    )]
-    #[case(
-        r#"form-data; name="a"; filename="say \"hi\" \\o/.txt""#,
-        Some("a"),
-        Some(r#"say "hi" \o/.txt"#)
-    )]
-    #[case(
-        r#"form-data; name="a"; filename="C:\dir\file""#,
-        Some("a"),
-        Some(r"C:\dir\file")
-    )]
+    #[case(r#"form-data; name="a;b"; filename="x=1; y.txt""#, Some("a;b"), Some("x=1; y.txt"))]
+    #[case(r#"form-data; name="a"; filename="say \"hi\" \\o/.txt""#, Some("a"), Some(r#"say "hi" \o/.txt"#))]
+    #[case(r#"form-data; name="a"; filename="C:\dir\file""#, Some("a"), Some(r"C:\dir\file"))]
     #[case(r#"form-data; name="a"; filename="q%22q""#, Some("a"), Some("q\"q"))]
-    #[case(
-        r#"form-data; name="a"; filename="../../x""#,
-        Some("a"),
-        Some("../../x")
-    )]
-    #[case(
-        "form-data; name=\"a\"; filename=\"名前.bin\"",
-        Some("a"),
-        Some("名前.bin")
-    )]
-    #[case(
-        "form-data; name=a; filename=x; filename*=UTF-8''%E5%90%8D%20x",
-        Some("a"),
-        Some("名 x")
-    )]
-    #[case(
-        "form-data; name=a; filename=x; filename*=latin1''%E5",
-        Some("a"),
-        Some("x")
-    )]
+    #[case(r#"form-data; name="a"; filename="../../x""#, Some("a"), Some("../../x"))]
+    #[case("form-data; name=\"a\"; filename=\"名前.bin\"", Some("a"), Some("名前.bin"))]
+    #[case("form-data; name=a; filename=x; filename*=UTF-8''%E5%90%8D%20x", Some("a"), Some("名 x"))]
+    #[case("form-data; name=a; filename=x; filename*=latin1''%E5", Some("a"), Some("x"))]
     #[case("form-data", None, None)]
     #[case("form-data; name", None, None)]
     #[case(r#"form-data; name="unclosed"#, Some("unclosed"), None)]
@@ -178,10 +140,7 @@ mod tests {
         #[case] file_name: Option<&str>,
     ) {
         let form = parse_form_data(header.as_bytes()).unwrap();
-        assert_eq!(
-            (form.name.as_deref(), form.file_name.as_deref()),
-            (name, file_name)
-        );
+        assert_eq!((form.name.as_deref(), form.file_name.as_deref()), (name, file_name));
     }
 
     #[test]
@@ -197,27 +156,15 @@ mod tests {
     }
 
     #[rstest]
-    #[case(
-        "a b.txt",
-        "attachment; filename=\"a b.txt\"; filename*=UTF-8''a%20b.txt"
-    )]
-    #[case(
-        "q\"\\.txt",
-        "attachment; filename=\"q__.txt\"; filename*=UTF-8''q%22%5C.txt"
-    )]
+    #[case("a b.txt", "attachment; filename=\"a b.txt\"; filename*=UTF-8''a%20b.txt")]
+    #[case("q\"\\.txt", "attachment; filename=\"q__.txt\"; filename*=UTF-8''q%22%5C.txt")]
     #[case(
         "x\r\nSet-Cookie: a",
         "attachment; filename=\"x__Set-Cookie: a\"; filename*=UTF-8''x%0D%0ASet-Cookie%3A%20a"
     )]
     #[case("é", "attachment; filename=\"_\"; filename*=UTF-8''%C3%A9")]
-    #[case(
-        "../../x",
-        "attachment; filename=\".._.._x\"; filename*=UTF-8''..%2F..%2Fx"
-    )]
-    #[case(
-        "\u{1b}[2J\u{202e}",
-        "attachment; filename=\"_[2J_\"; filename*=UTF-8''%1B%5B2J%E2%80%AE"
-    )]
+    #[case("../../x", "attachment; filename=\".._.._x\"; filename*=UTF-8''..%2F..%2Fx")]
+    #[case("\u{1b}[2J\u{202e}", "attachment; filename=\"_[2J_\"; filename*=UTF-8''%1B%5B2J%E2%80%AE")]
     #[case("", "attachment")]
     fn every_name_becomes_one_harmless_header(#[case] name: &str, #[case] expect: &str) {
         assert_eq!(attachment(name).to_str().unwrap(), expect);

@@ -39,10 +39,7 @@ pub(crate) fn base() -> Document {
 /// The document as text. The router's `{*uri}` takes slashes; OpenAPI has no such mark.
 pub(crate) fn render(mut document: Document) -> serde_json::Result<Bytes> {
     let paths = std::mem::take(&mut document.paths.paths);
-    document.paths.paths = paths
-        .into_iter()
-        .map(|(path, item)| (path.replace("{*", "{"), item))
-        .collect();
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     serde_json::to_vec(&document).map(Bytes::from)
 }
 
@@ -55,7 +52,5 @@ pub(crate) async fn openapi(State(app): State<App>) -> Response {
 
 /// The viewer.
 pub(crate) fn viewer() -> Router<App> {
-    SwaggerUi::new("/docs")
-        .config(Config::from("/openapi.json"))
-        .into()
+    SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into()
 }

@@ -48,9 +48,7 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
         response = with_headers_of(response, error.render(says_twice(&path)));
     }
     response.headers_mut().insert(X_REQUEST_ID, id);
-    response
-        .headers_mut()
-        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let took = started.elapsed();
     let status = response.status();
     let template = route.as_ref().map_or("none", MatchedPath::as_str);
@@ -66,41 +64,23 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
         (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len()) && bytes.iter().all(known)
     };
-    headers
-        .get(X_REQUEST_ID)
-        .filter(harmless)
-        .cloned()
-        .unwrap_or_else(|| {
-            HeaderValue::try_from(Uuid::new_v4().to_string()).expect("a uuid is visible ASCII")
-        })
+    headers.get(X_REQUEST_ID).filter(harmless).cloned().unwrap_or_else(|| {
+        HeaderValue::try_from(Uuid::new_v4().to_string()).expect("a uuid is visible ASCII")
+    })
 }
 
 fn header_bytes(request: &Request) -> usize {
-    let line = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |text| text.as_str().len());
-    let fields = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let line = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     line + fields.sum::<usize>()
 }
 
 /// The router's bare 405 as our refusal; for OPTIONS it is the answer itself.
 fn unknown_method(method: &Method, headers: &HeaderMap) -> Response {
-    let known = headers
-        .get(ALLOW)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let mut methods: Vec<&str> = known
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .collect();
+    let known = headers.get(ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut methods: Vec<&str> = known.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     methods.push("OPTIONS");
-    let allow =
-        HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"));
+    let allow = HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"));
     let mut response = if method == Method::OPTIONS {
         Response::new(Body::empty())
     } else {
@@ -169,10 +149,7 @@ mod tests {
         let refused = unknown_method(&Method::PATCH, &below);
         assert_eq!(
             (refused.status(), &refused.headers()[ALLOW]),
-            (
-                StatusCode::METHOD_NOT_ALLOWED,
-                &HeaderValue::from_static("GET, HEAD, OPTIONS")
-            )
+            (StatusCode::METHOD_NOT_ALLOWED, &HeaderValue::from_static("GET, HEAD, OPTIONS"))
         );
         let asked = unknown_method(&Method::OPTIONS, &below);
         assert_eq!(asked.status(), StatusCode::OK);

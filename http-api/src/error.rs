@@ -51,13 +51,7 @@ struct Inner {
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
         let sentence = sentence.into();
-        Self(Box::new(Inner {
-            status,
-            code,
-            sentence,
-            header: None,
-            cause: None,
-        }))
+        Self(Box::new(Inner { status, code, sentence, header: None, cause: None }))
     }
 
     fn because(mut self, cause: impl Display) -> Self {
@@ -88,11 +82,7 @@ impl ApiError {
     /// The path exists, the method does not (405); the caller adds `Allow`.
     pub(crate) fn method_not_allowed() -> Self {
         let sentence = "this resource does not know the method; see the Allow header";
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            sentence,
-        )
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence)
     }
 
     /// The body came too slowly (408).
@@ -127,11 +117,7 @@ impl ApiError {
 
     /// The content is not of a type that is understood here (415).
     pub(crate) fn unsupported_type(sentence: &'static str) -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            sentence,
-        )
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", sentence)
     }
 
     /// The range lies outside the content (416).
@@ -146,18 +132,13 @@ impl ApiError {
 
     /// The answer is not whole by the deadline and the client wants all or nothing (504).
     pub(crate) fn deadline() -> Self {
-        let sentence =
-            "the answer was not whole by the deadline; raise timeout_ms or allow_partial=true";
+        let sentence = "the answer was not whole by the deadline; raise timeout_ms or allow_partial=true";
         Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", sentence)
     }
 
     /// The node cannot do its work (503).
     pub(crate) fn unready(reason: impl Display) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unwritable",
-            reason.to_string(),
-        )
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unwritable", reason.to_string())
     }
 
     /// A fault of ours (500).
@@ -189,11 +170,7 @@ impl ApiError {
 
     /// Says what is missing in the words of the route.
     pub(crate) fn or_missing(self, sentence: &'static str) -> Self {
-        if self.0.status == StatusCode::NOT_FOUND {
-            Self::not_found(sentence)
-        } else {
-            self
-        }
+        if self.0.status == StatusCode::NOT_FOUND { Self::not_found(sentence) } else { self }
     }
 
     /// The public sentence.
@@ -203,10 +180,7 @@ impl ApiError {
 
     /// What the log should say, if this is not the client's mistake.
     pub(crate) fn fault(&self) -> Option<&str> {
-        self.0
-            .status
-            .is_server_error()
-            .then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
+        self.0.status.is_server_error().then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
     }
 
     /// The whole answer. `told_twice` repeats the sentence under `message`.
@@ -246,9 +220,7 @@ impl From<catalog::Error> for ApiError {
         use catalog::Error;
         match error {
             Error::NotFound(_) => Self::not_found("No document found"),
-            Error::Conflict { .. } => {
-                Self::new(StatusCode::CONFLICT, "conflict", error.to_string())
-            }
+            Error::Conflict { .. } => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
             Error::Invalid(error) => error.into(),
             Error::BadCursor => Self::bad_request("bad_cursor", error.to_string()),
             Error::Eval(_) => Self::bad_request("bad_filter", error.to_string()),
@@ -312,9 +284,7 @@ mod tests {
         let response = error.render(told_twice);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         let status = response.status();
-        let bytes = axum::body::to_bytes(response.into_body(), 4096)
-            .await
-            .unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap())
     }
 
@@ -322,8 +292,7 @@ mod tests {
     async fn a_refusal_has_a_sentence_and_a_code() {
         let (status, json) = body(ApiError::not_found("File not found"), false).await;
         assert_eq!(status, 404);
-        let expect =
-            serde_json::json!({"success": false, "error": "File not found", "code": "not_found"});
+        let expect = serde_json::json!({"success": false, "error": "File not found", "code": "not_found"});
         assert_eq!(json, expect);
     }
 
@@ -352,30 +321,13 @@ mod tests {
     fn each_error_of_the_store_has_its_status() {
         let status = |error: ApiError| (error.0.status.as_u16(), error.0.code);
         let table = [
-            (
-                ApiError::from(catalog::Error::NotFound("x".to_owned())),
-                (404, "not_found"),
-            ),
-            (
-                ApiError::from(catalog::Error::Conflict {
-                    uri: "x".to_owned(),
-                }),
-                (409, "conflict"),
-            ),
-            (
-                ApiError::from(catalog::Error::BadCursor),
-                (400, "bad_cursor"),
-            ),
+            (ApiError::from(catalog::Error::NotFound("x".to_owned())), (404, "not_found")),
+            (ApiError::from(catalog::Error::Conflict { uri: "x".to_owned() }), (409, "conflict")),
+            (ApiError::from(catalog::Error::BadCursor), (400, "bad_cursor")),
             (ApiError::from(catalog::Error::Full), (507, "disk_full")),
             (ApiError::from(catalog::Error::Busy), (503, "busy")),
-            (
-                ApiError::from(catalog::Error::Damaged("row 1".to_owned())),
-                (500, "integrity"),
-            ),
-            (
-                ApiError::from(catalog::Error::Stopped),
-                (503, "unavailable"),
-            ),
+            (ApiError::from(catalog::Error::Damaged("row 1".to_owned())), (500, "integrity")),
+            (ApiError::from(catalog::Error::Stopped), (503, "unavailable")),
             (ApiError::from(blobs::Error::Full), (507, "disk_full")),
             (ApiError::from(blobs::Error::Busy), (503, "busy")),
             (ApiError::from(blobs::Error::Stopped), (503, "unavailable")),
@@ -391,10 +343,7 @@ mod tests {
     #[test]
     fn busy_says_when_to_come_back() {
         assert_eq!(ApiError::busy().render(false).headers()[RETRY_AFTER], "1");
-        assert_eq!(
-            ApiError::range_outside(5).render(false).headers()[CONTENT_RANGE],
-            "bytes */5"
-        );
+        assert_eq!(ApiError::range_outside(5).render(false).headers()[CONTENT_RANGE], "bytes */5");
     }
 
     #[test]

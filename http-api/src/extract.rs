@@ -28,9 +28,7 @@ impl<S: Sync> FromRequest<S> for JsonText {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         refuse_encoded(request.headers())?;
         if !media_type(request.headers()).is_some_and(|mime| is_json(&mime)) {
-            return Err(ApiError::unsupported_type(
-                "the body must be sent as application/json",
-            ));
+            return Err(ApiError::unsupported_type("the body must be sent as application/json"));
         }
         if declared_length(request.headers()).is_some_and(|length| length > JSON_BYTES_MAX as u64) {
             return Err(ApiError::json_too_large());
@@ -64,29 +62,21 @@ async fn collect(body: Body) -> Result<Bytes, ApiError> {
         text.extend_from_slice(&piece);
     }
     let text = whole.map_or(first, BytesMut::freeze);
-    if text.len() > JSON_BYTES_MAX {
-        Err(ApiError::json_too_large())
-    } else {
-        Ok(text)
-    }
+    if text.len() > JSON_BYTES_MAX { Err(ApiError::json_too_large()) } else { Ok(text) }
 }
 
 /// Why no more of a body came: our pace, or the client.
 pub(crate) fn body_error(error: axum::Error) -> ApiError {
     let inner = error.into_inner();
-    if inner.is::<TooSlow>() {
-        ApiError::too_slow()
-    } else {
-        ApiError::broken_body(inner)
-    }
+    if inner.is::<TooSlow>() { ApiError::too_slow() } else { ApiError::broken_body(inner) }
 }
 
 /// Refuses a compressed body: what a client sends is stored and checked as it is.
 pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get(CONTENT_ENCODING) {
-        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"identity") => Err(
-            ApiError::unsupported_type("a body with a Content-Encoding is not taken"),
-        ),
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(ApiError::unsupported_type("a body with a Content-Encoding is not taken"))
+        }
         _ => Ok(()),
     }
 }
@@ -103,14 +93,11 @@ pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Whether a text can stand in a Content-Type header: `type/subtype` in visible ASCII.
 pub(crate) fn is_media_type(value: &HeaderValue) -> bool {
-    value
-        .to_str()
-        .is_ok_and(|text| text.parse::<Mime>().is_ok())
+    value.to_str().is_ok_and(|text| text.parse::<Mime>().is_ok())
 }
 
 fn is_json(mime: &Mime) -> bool {
-    mime.type_() == mime::APPLICATION
-        && (mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))
+    mime.type_() == mime::APPLICATION && (mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))
 }
 
 /// The rest of a path behind `prefix`, percent-decoded as a whole: `%2F` is a slash like any other,
@@ -119,10 +106,7 @@ pub(crate) fn tail(path: &str, prefix: &str) -> Result<String, ApiError> {
     let encoded = path.strip_prefix(prefix).unwrap_or_default();
     match percent_decode(encoded.as_bytes()).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(ApiError::bad_request(
-            "bad_path",
-            "the path is not UTF-8 when decoded",
-        )),
+        Err(_) => Err(ApiError::bad_request("bad_path", "the path is not UTF-8 when decoded")),
     }
 }
 
@@ -140,11 +124,9 @@ mod tests {
         let request = request.body(body.into()).unwrap();
         match Json::from_request(request, &()).await {
             Ok(Json(document)) => Ok(document.to_json()),
-            Err(error) => Err(format!(
-                "{} {}",
-                error.clone().render(false).status().as_u16(),
-                error.sentence()
-            )),
+            Err(error) => {
+                Err(format!("{} {}", error.clone().render(false).status().as_u16(), error.sentence()))
+            }
         }
     }
 
@@ -155,12 +137,7 @@ mod tests {
     #[case("application/merge-patch+json")]
     #[tokio::test]
     async fn json_types_are_read(#[case] content_type: &str) {
-        assert_eq!(
-            extract(&[("content-type", content_type)], "{\"a\":1}")
-                .await
-                .unwrap(),
-            "{\"a\":1}"
-        );
+        assert_eq!(extract(&[("content-type", content_type)], "{\"a\":1}").await.unwrap(), "{\"a\":1}");
     }
 
     #[rstest]
@@ -172,13 +149,7 @@ mod tests {
     #[case(&[("content-type", "application/json"), ("content-encoding", "gzip")])]
     #[tokio::test]
     async fn other_types_and_compressed_bodies_are_415(#[case] headers: &[(&str, &str)]) {
-        assert!(
-            extract(headers, "{}")
-                .await
-                .unwrap_err()
-                .starts_with("415 "),
-            "{headers:?}"
-        );
+        assert!(extract(headers, "{}").await.unwrap_err().starts_with("415 "), "{headers:?}");
     }
 
     #[tokio::test]
@@ -186,10 +157,7 @@ mod tests {
         let json = [("content-type", "application/json")];
         for text in ["", "{", "{'a':1}", "{} {}", "nope"] {
             let error = extract(&json, text).await.unwrap_err();
-            assert!(
-                error.starts_with("400 ") && error.contains("line 1"),
-                "{text}: {error}"
-            );
+            assert!(error.starts_with("400 ") && error.contains("line 1"), "{text}: {error}");
         }
     }
 
@@ -197,39 +165,18 @@ mod tests {
     async fn a_body_over_the_limit_is_413_whether_declared_or_not() {
         let json = ("content-type", "application/json");
         let declared = [json, ("content-length", "1048577")];
-        assert!(
-            extract(&declared, "{}")
-                .await
-                .unwrap_err()
-                .starts_with("413 ")
-        );
+        assert!(extract(&declared, "{}").await.unwrap_err().starts_with("413 "));
         let piece = Bytes::from(vec![b' '; 700_000]);
-        let pieces =
-            futures_util::stream::iter([piece.clone(), piece].map(Ok::<_, std::io::Error>));
-        assert!(
-            extract(&[json], Body::from_stream(pieces))
-                .await
-                .unwrap_err()
-                .starts_with("413 ")
-        );
-        assert!(
-            extract(&[json], vec![b' '; JSON_BYTES_MAX + 1])
-                .await
-                .unwrap_err()
-                .starts_with("413 ")
-        );
+        let pieces = futures_util::stream::iter([piece.clone(), piece].map(Ok::<_, std::io::Error>));
+        assert!(extract(&[json], Body::from_stream(pieces)).await.unwrap_err().starts_with("413 "));
+        assert!(extract(&[json], vec![b' '; JSON_BYTES_MAX + 1]).await.unwrap_err().starts_with("413 "));
     }
 
     #[tokio::test]
     async fn a_body_in_pieces_is_joined() {
         let pieces = futures_util::stream::iter(["{\"a\"", ":", "1}"].map(Ok::<_, std::io::Error>));
         let body = Body::from_stream(pieces);
-        assert_eq!(
-            extract(&[("content-type", "application/json")], body)
-                .await
-                .unwrap(),
-            "{\"a\":1}"
-        );
+        assert_eq!(extract(&[("content-type", "application/json")], body).await.unwrap(), "{\"a\":1}");
     }
 
     #[rstest]
@@ -246,11 +193,6 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_utf8_is_refused() {
-        assert!(
-            tail("/asset/%ff", "/asset/")
-                .unwrap_err()
-                .sentence()
-                .contains("UTF-8")
-        );
+        assert!(tail("/asset/%ff", "/asset/").unwrap_err().sentence().contains("UTF-8"));
     }
 }

@@ -53,28 +53,16 @@ pub(crate) struct Federation {
 impl Federation {
     /// A federation of this node alone, whose answer is whole or lacks something for a reason.
     pub(crate) fn of_one(node: &Node, gap: Option<String>, took: Duration) -> Self {
-        let one = Nodes {
-            known: 1,
-            alive: 1,
-            asked: 1,
-            ..Nodes::default()
-        };
+        let one = Nodes { known: 1, alive: 1, asked: 1, ..Nodes::default() };
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         match gap {
-            None => Self {
-                complete: true,
-                nodes: Nodes { answered: 1, ..one },
-                missing: Vec::new(),
-                took_ms,
-            },
+            None => {
+                Self { complete: true, nodes: Nodes { answered: 1, ..one }, missing: Vec::new(), took_ms }
+            }
             Some(reason) => Self {
                 complete: false,
                 nodes: Nodes { partial: 1, ..one },
-                missing: vec![Missing {
-                    assets_db_id: node.assets_db_id(),
-                    name: node.name(),
-                    reason,
-                }],
+                missing: vec![Missing { assets_db_id: node.assets_db_id(), name: node.name(), reason }],
                 took_ms,
             },
         }

@@ -31,18 +31,11 @@ impl Form {
         let kind = media_type(request.headers());
         let boundary = kind
             .filter(|mime| mime.type_() == mime::MULTIPART && mime.subtype() == mime::FORM_DATA)
-            .and_then(|mime| {
-                mime.get_param(mime::BOUNDARY)
-                    .map(|name| name.as_str().to_owned())
-            })
+            .and_then(|mime| mime.get_param(mime::BOUNDARY).map(|name| name.as_str().to_owned()))
             .filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()))
             .ok_or_else(|| ApiError::bad_request("no_file_part", NO_FILE_PART))?;
         let body = request.into_body().into_data_stream();
-        Ok(Self {
-            body,
-            parser: Parser::new(&boundary),
-            ignored: 0,
-        })
+        Ok(Self { body, parser: Parser::new(&boundary), ignored: 0 })
     }
 
     /// The head of the next part; `None` once the form is whole.
@@ -106,10 +99,7 @@ impl Form {
     fn ignore(&mut self, bytes: &Bytes) -> Result<(), ApiError> {
         self.ignored += bytes.len() as u64;
         if self.ignored > IGNORED_BYTES_MAX {
-            return Err(ApiError::too_large(
-                "what the form holds beside the file",
-                IGNORED_BYTES_MAX,
-            ));
+            return Err(ApiError::too_large("what the form holds beside the file", IGNORED_BYTES_MAX));
         }
         Ok(())
     }

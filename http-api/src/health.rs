@@ -14,9 +14,7 @@ use crate::schema::{Any, HealthAnswer, LiveAnswer, Probing};
     responses((status = 200, description = "Healthy", body = HealthAnswer), Probing))]
 pub(crate) async fn health(State(app): State<App>) -> Result<Response, ApiError> {
     app.node.writable().map_err(ApiError::unready)?;
-    let answer = Answer::new()
-        .member("message", &"healthy")?
-        .member("node", &app.node.facts()?)?;
+    let answer = Answer::new().member("message", &"healthy")?.member("node", &app.node.facts()?)?;
     Ok(answer.send(StatusCode::OK))
 }
 
@@ -24,9 +22,7 @@ pub(crate) async fn health(State(app): State<App>) -> Result<Response, ApiError>
 #[utoipa::path(get, path = "/livez", tag = "node",
     responses((status = 200, description = "Alive", body = LiveAnswer), Any))]
 pub(crate) async fn live() -> Result<Response, ApiError> {
-    Ok(Answer::new()
-        .member("message", &"alive")?
-        .send(StatusCode::OK))
+    Ok(Answer::new().member("message", &"alive")?.send(StatusCode::OK))
 }
 
 /// Tells whether requests should be sent here: the store can be read and written.
@@ -35,7 +31,5 @@ pub(crate) async fn live() -> Result<Response, ApiError> {
     responses((status = 200, description = "Ready", body = LiveAnswer), Probing))]
 pub(crate) async fn ready(State(app): State<App>) -> Result<Response, ApiError> {
     app.node.writable().map_err(ApiError::unready)?;
-    Ok(Answer::new()
-        .member("message", &"ready")?
-        .send(StatusCode::OK))
+    Ok(Answer::new().member("message", &"ready")?.send(StatusCode::OK))
 }

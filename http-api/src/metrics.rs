@@ -69,17 +69,8 @@ impl Metrics {
             Unit::Seconds,
             seconds.clone(),
         );
-        registry.register(
-            "http_in_flight",
-            "Requests being answered",
-            in_flight.clone(),
-        );
-        Self {
-            registry,
-            requests,
-            seconds,
-            in_flight,
-        }
+        registry.register("http_in_flight", "Requests being answered", in_flight.clone());
+        Self { registry, requests, seconds, in_flight }
     }
 
     /// Counts a request until the guard is dropped.
@@ -90,17 +81,9 @@ impl Metrics {
 
     /// Records how a request ended.
     pub(crate) fn finish(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
-        let label = Route {
-            route: route.to_owned(),
-        };
-        self.seconds
-            .get_or_create(&label)
-            .observe(took.as_secs_f64());
-        let label = Finished {
-            route: label.route,
-            method: known(method),
-            status: status.as_u16(),
-        };
+        let label = Route { route: route.to_owned() };
+        self.seconds.get_or_create(&label).observe(took.as_secs_f64());
+        let label = Finished { route: label.route, method: known(method), status: status.as_u16() };
         self.requests.get_or_create(&label).inc();
     }
 }

@@ -134,10 +134,7 @@ impl Parser {
             self.stage = Stage::Done;
             return Ok(Some(Event::Done));
         }
-        let text = self
-            .pending
-            .iter()
-            .position(|byte| !matches!(byte, b' ' | b'\t'));
+        let text = self.pending.iter().position(|byte| !matches!(byte, b' ' | b'\t'));
         let padding = text.unwrap_or(self.pending.len());
         match &self.pending[padding..] {
             [b'\r', b'\n', ..] => {
@@ -226,10 +223,7 @@ fn parse_head(text: &[u8]) -> Result<PartHead, Malformed> {
             content_type = Some(value.to_vec());
         }
     }
-    Ok(PartHead {
-        names: names.ok_or(Malformed::NoDisposition)?,
-        content_type,
-    })
+    Ok(PartHead { names: names.ok_or(Malformed::NoDisposition)?, content_type })
 }
 
 fn lines(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -13,7 +13,5 @@ use crate::schema::{NodeAnswer, Probing};
 #[utoipa::path(get, path = "/v1/node", tag = "node",
     responses((status = 200, description = "The node", body = NodeAnswer), Probing))]
 pub(crate) async fn node(State(app): State<App>) -> Result<Response, ApiError> {
-    Ok(Answer::new()
-        .member("data", &app.node.facts()?)?
-        .send(StatusCode::OK))
+    Ok(Answer::new().member("data", &app.node.facts()?)?.send(StatusCode::OK))
 }

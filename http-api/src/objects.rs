@@ -48,9 +48,7 @@ pub(crate) async fn download(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::not_found(MISSING);
-    let id = tail(uri.path(), PREFIX)
-        .ok()
-        .and_then(|text| text.parse::<AssetId>().ok());
+    let id = tail(uri.path(), PREFIX).ok().and_then(|text| text.parse::<AssetId>().ok());
     let id = id.ok_or_else(missing)?;
     let facts = app.node.catalog().object(&id)?.ok_or_else(missing)?;
     let blob = app.node.blobs().open(&id)?.ok_or_else(missing)?;
@@ -69,16 +67,10 @@ pub(crate) async fn download(
     };
     let bytes = range.clone().unwrap_or(0..size);
     let length = bytes.end - bytes.start;
-    let body = if method == Method::HEAD {
-        Body::empty()
-    } else {
-        verified(&blob, bytes).await?
-    };
+    let body = if method == Method::HEAD { Body::empty() } else { verified(&blob, bytes).await? };
     let mut response = Response::new(body);
     describe(response.headers_mut(), &etag, Some(&facts));
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     if let Some(Range { start, end }) = range {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let shown = format!("bytes {start}-{}/{size}", end - 1);
@@ -90,9 +82,7 @@ pub(crate) async fn download(
 
 /// Ranges are defined for GET alone (RFC 9110 §14.2); `If-Range` asks for all if the copy is another.
 fn wanted(method: &Method, headers: &HeaderMap, etag: &str, size: u64) -> Asked {
-    let same = headers
-        .get(IF_RANGE)
-        .is_none_or(|copy| copy.as_bytes() == etag.as_bytes());
+    let same = headers.get(IF_RANGE).is_none_or(|copy| copy.as_bytes() == etag.as_bytes());
     match headers.get(RANGE).and_then(|range| range.to_str().ok()) {
         Some(range) if method == Method::GET && same => asked(range, size),
         _ => Asked::Whole,
@@ -101,10 +91,7 @@ fn wanted(method: &Method, headers: &HeaderMap, etag: &str, size: u64) -> Asked 
 
 /// Weak comparison, as RFC 9110 §13.1.2 demands.
 fn is_at_hand(headers: &HeaderMap, etag: &str) -> bool {
-    let lists = headers
-        .get_all(IF_NONE_MATCH)
-        .into_iter()
-        .filter_map(|list| list.to_str().ok());
+    let lists = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|list| list.to_str().ok());
     lists
         .flat_map(|list| list.split(','))
         .map(str::trim)
@@ -123,9 +110,7 @@ async fn verified(blob: &Blob, range: Range<u64>) -> Result<Body, ApiError> {
             tracing::error!(%error, "a download was cut");
         }
     });
-    Ok(Body::from_stream(
-        stream::once(async { Ok(first) }).chain(rest),
-    ))
+    Ok(Body::from_stream(stream::once(async { Ok(first) }).chain(rest)))
 }
 
 fn describe(headers: &mut HeaderMap, etag: &str, facts: Option<&FileFacts>) {
@@ -137,14 +122,9 @@ fn describe(headers: &mut HeaderMap, etag: &str, facts: Option<&FileFacts>) {
     headers.insert(ACCEPT_RANGES, fixed("bytes"));
     headers.insert(X_ASSETMESH_SOURCE, fixed("local"));
     if let Some(facts) = facts {
-        let kind = HeaderValue::try_from(&facts.file_type)
-            .ok()
-            .filter(extract::is_media_type);
+        let kind = HeaderValue::try_from(&facts.file_type).ok().filter(extract::is_media_type);
         headers.insert(CONTENT_TYPE, kind.unwrap_or(OCTETS));
-        headers.insert(
-            CONTENT_DISPOSITION,
-            disposition::attachment(&facts.file_name),
-        );
+        headers.insert(CONTENT_DISPOSITION, disposition::attachment(&facts.file_name));
         headers.insert(CONTENT_SECURITY_POLICY, fixed("sandbox"));
     }
 }
@@ -195,10 +175,7 @@ mod tests {
     #[case("text/html\r\nX: y", "application/octet-stream")]
     #[case("té/xt", "application/octet-stream")]
     fn the_type_is_as_uploaded_if_it_is_one(#[case] given: &str, #[case] expect: &str) {
-        let facts = FileFacts {
-            file_name: "a".to_owned(),
-            file_type: given.to_owned(),
-        };
+        let facts = FileFacts { file_name: "a".to_owned(), file_type: given.to_owned() };
         let mut headers = HeaderMap::new();
         describe(&mut headers, "\"abc\"", Some(&facts));
         assert_eq!(headers[CONTENT_TYPE], expect);

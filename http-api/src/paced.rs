@@ -147,11 +147,7 @@ impl Watched {
     /// Wraps the body of an answer.
     pub(crate) fn new(body: Body, request: InFlight) -> Self {
         request.moved(Instant::now().into_std());
-        Self {
-            body,
-            rest: Bytes::new(),
-            request,
-        }
+        Self { body, rest: Bytes::new(), request }
     }
 
     fn next_piece(&mut self) -> Frame<Bytes> {
@@ -227,12 +223,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_at_a_fair_pace_comes_through() {
-        assert_eq!(
-            read(vec![(29, 40_000), (29, 40_000), (20, 5)])
-                .await
-                .unwrap(),
-            80_005
-        );
+        assert_eq!(read(vec![(29, 40_000), (29, 40_000), (20, 5)]).await.unwrap(), 80_005);
     }
 
     #[tokio::test(start_paused = true)]
@@ -251,10 +242,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_handler_is_not_the_fault_of_the_client() {
-        let (mut body, _) = Paced::new(
-            dripping(vec![(1, 10), (1, 10), (1, 10)]),
-            &Config::default(),
-        );
+        let (mut body, _) = Paced::new(dripping(vec![(1, 10), (1, 10), (1, 10)]), &Config::default());
         for _ in 0..3 {
             assert!(body.frame().await.unwrap().is_ok());
             sleep(Duration::from_secs(100)).await;

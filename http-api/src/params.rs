@@ -16,11 +16,7 @@ impl Params {
     /// Splits `a=1&b=2`; `+` is a space here, unlike in a path.
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
         let mut params: Vec<(String, String)> = Vec::new();
-        for pair in query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-        {
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);
             if params.iter().any(|(known, _)| *known == name) {
@@ -38,11 +34,7 @@ impl Params {
     }
 
     /// Takes a parameter that is one of a few words; the first is the default.
-    pub(crate) fn word<T: Copy>(
-        &mut self,
-        name: &str,
-        words: &[(&str, T)],
-    ) -> Result<Option<T>, ApiError> {
+    pub(crate) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, ApiError> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
@@ -66,10 +58,7 @@ impl Params {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse::<T>() {
             Ok(number) if digits && number >= low && number <= high => Ok(Some(number)),
-            _ => Err(bad(
-                name,
-                &format!("must be a whole number from {low} to {high}"),
-            )),
+            _ => Err(bad(name, &format!("must be a whole number from {low} to {high}"))),
         }
     }
 
@@ -83,20 +72,14 @@ impl Params {
 }
 
 fn bad(name: &str, fault: &str) -> ApiError {
-    ApiError::bad_request(
-        "bad_parameter",
-        format!("the query parameter {name:?} {fault}"),
-    )
+    ApiError::bad_request("bad_parameter", format!("the query parameter {name:?} {fault}"))
 }
 
 fn decode(text: &str) -> Result<String, ApiError> {
     let spaced = text.replace('+', " ");
     match percent_decode(spaced.as_bytes()).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(ApiError::bad_request(
-            "bad_parameter",
-            "the query string is not UTF-8",
-        )),
+        Err(_) => Err(ApiError::bad_request("bad_parameter", "the query string is not UTF-8")),
     }
 }
 
@@ -133,18 +116,8 @@ mod tests {
 
     #[test]
     fn numbers_outside_their_bounds_are_refused_by_name() {
-        for text in [
-            "0",
-            "1001",
-            "-1",
-            "+5",
-            "1.0",
-            "",
-            "x",
-            "99999999999999999999999",
-        ] {
-            let mut params =
-                Params::parse(Some(&format!("limit={text}").replace('+', "%2B"))).unwrap();
+        for text in ["0", "1001", "-1", "+5", "1.0", "", "x", "99999999999999999999999"] {
+            let mut params = Params::parse(Some(&format!("limit={text}").replace('+', "%2B"))).unwrap();
             assert_eq!(
                 sentence(params.number("limit", 1_u64, 1000)),
                 "the query parameter \"limit\" must be a whole number from 1 to 1000",
@@ -156,10 +129,7 @@ mod tests {
     #[test]
     fn unknown_and_repeated_parameters_are_named() {
         let params = Params::parse(Some("x=1")).unwrap();
-        assert_eq!(
-            sentence(params.finish()),
-            "the query parameter \"x\" is unknown here"
-        );
+        assert_eq!(sentence(params.finish()), "the query parameter \"x\" is unknown here");
         assert!(sentence(Params::parse(Some("a=1&a=2"))).contains("\"a\" is given more than once"));
         assert!(sentence(Params::parse(Some("a=%ff"))).contains("not UTF-8"));
     }

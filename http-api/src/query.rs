@@ -39,19 +39,14 @@ pub(crate) async fn query(
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
-    let Wanted {
-        query,
-        allow_partial,
-    } = wanted(uri.query(), &text)?;
+    let Wanted { query, allow_partial } = wanted(uri.query(), &text)?;
     let page = app.node.catalog().query(query).await?;
     if page.gap == Some(Gap::Deadline) && !allow_partial {
         return Err(ApiError::deadline());
     }
     let gap = page.gap.map(reason);
     let federation = Federation::of_one(&app.node, gap, started.elapsed());
-    let Page {
-        rows, next_cursor, ..
-    } = page;
+    let Page { rows, next_cursor, .. } = page;
     let answer = Answer::new()
         .documents("data", rows.iter().map(|asset| &asset.document))
         .member("next_cursor", &next_cursor)?
@@ -69,37 +64,18 @@ struct Wanted {
 fn wanted(query: Option<&str>, text: &[u8]) -> Result<Wanted, ApiError> {
     let mut params = Params::parse(query)?;
     params.word("scope", &[("federation", ()), ("local", ())])?;
-    let limit = params
-        .number("limit", 1, PAGE_ROWS_MAX)?
-        .unwrap_or(PAGE_ROWS_MAX);
-    let timeout_ms = params
-        .number("timeout_ms", 1, TIMEOUT_MS_MAX)?
-        .unwrap_or(TIMEOUT_MS_DEFAULT);
+    let limit = params.number("limit", 1, PAGE_ROWS_MAX)?.unwrap_or(PAGE_ROWS_MAX);
+    let timeout_ms = params.number("timeout_ms", 1, TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_DEFAULT);
     let allow_partial = params.word("allow_partial", &[("true", true), ("false", false)])?;
     let cursor = params.text("cursor");
     let sort_text = params.text("sort").unwrap_or_default();
     params.finish()?;
-    let sort = if sort_text.is_empty() {
-        None
-    } else {
-        Some(Sort::parse(&sort_text)?)
-    };
+    let sort = if sort_text.is_empty() { None } else { Some(Sort::parse(&sort_text)?) };
     let filter = Filter::parse_json(text)?;
     let filter_text = String::from_utf8_lossy(text).into_owned();
     let deadline = Duration::from_millis(timeout_ms);
-    let query = Query {
-        filter,
-        filter_text,
-        sort,
-        sort_text,
-        limit,
-        cursor,
-        deadline,
-    };
-    Ok(Wanted {
-        query,
-        allow_partial: allow_partial.unwrap_or(false),
-    })
+    let query = Query { filter, filter_text, sort, sort_text, limit, cursor, deadline };
+    Ok(Wanted { query, allow_partial: allow_partial.unwrap_or(false) })
 }
 
 fn reason(gap: Gap) -> String {
@@ -115,32 +91,17 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_has_its_default() {
-        let Wanted {
-            query,
-            allow_partial,
-        } = wanted(None, b"{}").unwrap();
-        assert_eq!(
-            (query.limit, query.deadline, allow_partial),
-            (1000, Duration::from_secs(2), false)
-        );
+        let Wanted { query, allow_partial } = wanted(None, b"{}").unwrap();
+        assert_eq!((query.limit, query.deadline, allow_partial), (1000, Duration::from_secs(2), false));
         assert!(query.sort.is_none() && query.cursor.is_none());
     }
 
     #[test]
     fn every_parameter_is_read() {
         let text = "scope=local&limit=7&cursor=c&sort=-a.b%2Cc&timeout_ms=50&allow_partial=true";
-        let Wanted {
-            query,
-            allow_partial,
-        } = wanted(Some(text), b"{\"a\":1}").unwrap();
-        assert_eq!(
-            (query.limit, query.deadline, allow_partial),
-            (7, Duration::from_millis(50), true)
-        );
-        assert_eq!(
-            (query.sort_text.as_str(), query.cursor.as_deref()),
-            ("-a.b,c", Some("c"))
-        );
+        let Wanted { query, allow_partial } = wanted(Some(text), b"{\"a\":1}").unwrap();
+        assert_eq!((query.limit, query.deadline, allow_partial), (7, Duration::from_millis(50), true));
+        assert_eq!((query.sort_text.as_str(), query.cursor.as_deref()), ("-a.b,c", Some("c")));
         assert_eq!(query.filter_text, "{\"a\":1}");
     }
 
@@ -157,22 +118,14 @@ mod tests {
         ] {
             let error = wanted(Some(text), b"{}").unwrap_err();
             let name = text.split('=').next().unwrap();
-            assert!(
-                error.sentence().contains(&format!("{name:?}")),
-                "{text}: {}",
-                error.sentence()
-            );
+            assert!(error.sentence().contains(&format!("{name:?}")), "{text}: {}", error.sentence());
         }
     }
 
     #[test]
     fn bad_filters_and_sorts_are_refused() {
         for text in [&b""[..], b"{", b"[]", b"1", b"\"x\"", b"{\"$foo\":1}"] {
-            assert!(
-                wanted(None, text).is_err(),
-                "{}",
-                String::from_utf8_lossy(text)
-            );
+            assert!(wanted(None, text).is_err(), "{}", String::from_utf8_lossy(text));
         }
         assert!(wanted(Some("sort=%24"), b"{}").is_err());
     }

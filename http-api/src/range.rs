@@ -24,10 +24,7 @@ pub(crate) fn asked(header: &str, size: u64) -> Asked {
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return Asked::Whole;
     }
-    let mut specs = set
-        .split(',')
-        .map(str::trim)
-        .filter(|spec| !spec.is_empty());
+    let mut specs = set.split(',').map(str::trim).filter(|spec| !spec.is_empty());
     match (specs.next(), specs.next()) {
         (Some(only), None) => one(only, size),
         _ => Asked::Whole,
@@ -41,9 +38,7 @@ fn one(spec: &str, size: u64) -> Asked {
     match (position(first.trim()), position(last.trim())) {
         (Bound::Absent, Bound::At(length)) => suffix(length, size),
         (Bound::At(start), Bound::Absent) => within(start, size, size),
-        (Bound::At(start), Bound::At(end)) if start <= end => {
-            within(start, end.saturating_add(1), size)
-        }
+        (Bound::At(start), Bound::At(end)) if start <= end => within(start, end.saturating_add(1), size),
         _ => Asked::Whole,
     }
 }
@@ -56,11 +51,7 @@ fn suffix(length: u64, size: u64) -> Asked {
 }
 
 fn within(start: u64, end: u64, size: u64) -> Asked {
-    if start >= size {
-        Asked::Outside
-    } else {
-        Asked::Part(start..end.min(size))
-    }
+    if start >= size { Asked::Outside } else { Asked::Part(start..end.min(size)) }
 }
 
 enum Bound {

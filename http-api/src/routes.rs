@@ -45,10 +45,7 @@ pub fn router(node: Node, config: &Config) -> Router {
     let routes = routes
         .merge(docs::viewer())
         .fallback(async || ApiError::no_route())
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            envelope::envelope,
-        ))
+        .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
     // The path is changed before any route is chosen, so the table hangs behind a map.
     Router::new().fallback_service(routes.map_request(one_leading_slash))
@@ -59,10 +56,7 @@ fn one_leading_slash(mut request: Request) -> Request {
     if !request.uri().path().starts_with("//") {
         return request;
     }
-    let text = request
-        .uri()
-        .path_and_query()
-        .map_or("/", PathAndQuery::as_str);
+    let text = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     let single = format!("/{}", text.trim_start_matches('/'));
     if let Ok(uri) = single.parse::<Uri>() {
         *request.uri_mut() = uri;
@@ -84,10 +78,7 @@ mod tests {
             ("////asset//a//b", "/asset//a//b"),
             ("//", "/"),
         ] {
-            let request = Request::builder()
-                .uri(format!("http://h{given}"))
-                .body(Body::empty())
-                .unwrap();
+            let request = Request::builder().uri(format!("http://h{given}")).body(Body::empty()).unwrap();
             let uri = one_leading_slash(request).uri().clone();
             assert_eq!(uri.path_and_query().unwrap().as_str(), expect);
         }

@@ -152,12 +152,8 @@ refusals! {
 }
 
 fn refusal(status: u16) -> (String, RefOr<Response>) {
-    let reason = StatusCode::from_u16(status)
-        .ok()
-        .and_then(|status| status.canonical_reason());
-    let content = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name(Refusal::name())))
-        .build();
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Refusal::name()))).build();
     let response = ResponseBuilder::new()
         .description(reason.unwrap_or_default())
         .content("application/json", content)
@@ -172,9 +168,7 @@ pub(crate) struct FilterDocument;
 impl PartialSchema for FilterDocument {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
-            .description(Some(
-                "A filter document in the query language of MongoDB's find",
-            ))
+            .description(Some("A filter document in the query language of MongoDB's find"))
             .additional_properties(Some(AdditionalProperties::FreeForm(true)))
             .build()
             .into()

@@ -37,11 +37,7 @@ struct Goodbye {
 impl<S> Socket<S> {
     /// Wraps an accepted stream.
     pub(crate) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self {
-            stream,
-            activity,
-            goodbye: None,
-        }
+        Self { stream, activity, goodbye: None }
     }
 }
 
@@ -55,11 +51,7 @@ impl Goodbye {
     }
 
     /// Ready when the client has closed, gone quiet, or talked for too long.
-    fn poll_over(
-        &mut self,
-        stream: Pin<&mut impl AsyncRead>,
-        context: &mut Context<'_>,
-    ) -> Poll<()> {
+    fn poll_over(&mut self, stream: Pin<&mut impl AsyncRead>, context: &mut Context<'_>) -> Poll<()> {
         let mut stream = stream;
         loop {
             if self.end.as_mut().poll(context).is_ready() {
@@ -68,9 +60,7 @@ impl Goodbye {
             let mut buffer = ReadBuf::new(&mut self.scratch);
             match stream.as_mut().poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.quiet
-                        .as_mut()
-                        .reset(tokio::time::Instant::now() + QUIET);
+                    self.quiet.as_mut().reset(tokio::time::Instant::now() + QUIET);
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return self.quiet.as_mut().poll(context),
@@ -90,9 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         let bytes = buffer.filled().len() - before;
         if bytes > 0 && !self.activity.received(bytes, Instant::now()) {
             buffer.set_filled(before);
-            return Poll::Ready(Err(io::Error::other(
-                "more bytes than any request's headers",
-            )));
+            return Poll::Ready(Err(io::Error::other("more bytes than any request's headers")));
         }
         Poll::Ready(Ok(()))
     }
@@ -132,9 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             }
         }
         let goodbye = this.goodbye.get_or_insert_with(Goodbye::new);
-        goodbye
-            .poll_over(Pin::new(&mut this.stream), context)
-            .map(Ok)
+        goodbye.poll_over(Pin::new(&mut this.stream), context).map(Ok)
     }
 }
 

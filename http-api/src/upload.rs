@@ -52,15 +52,10 @@ pub(crate) async fn upload(State(app): State<App>, request: Request) -> Result<R
             Role::Ignored => {}
         }
     }
-    let (facts, upload) =
-        file.ok_or_else(|| ApiError::bad_request("no_file_part", NO_FILE_PART))?;
+    let (facts, upload) = file.ok_or_else(|| ApiError::bad_request("no_file_part", NO_FILE_PART))?;
     let draft = draft.map_or_else(|| describe(b"{}"), Ok)?;
     let stored = upload.finish().await?;
-    let created = app
-        .node
-        .catalog()
-        .create_uploaded(draft, facts, stored)
-        .await?;
+    let created = app.node.catalog().create_uploaded(draft, facts, stored).await?;
     answer(&created)
 }
 
@@ -76,14 +71,12 @@ impl Role {
     /// A file has a file name; metadata has none, or the original overlooked it.
     fn of(head: PartHead) -> Result<Self, ApiError> {
         match (head.names.name.as_deref(), head.names.file_name) {
-            (Some(FILE), Some(name)) if name.is_empty() => Err(ApiError::bad_request(
-                "no_selected_file",
-                "No selected file",
-            )),
-            (Some(FILE), Some(file_name)) => Ok(Self::File(FileFacts {
-                file_name,
-                file_type: media_type(head.content_type)?,
-            })),
+            (Some(FILE), Some(name)) if name.is_empty() => {
+                Err(ApiError::bad_request("no_selected_file", "No selected file"))
+            }
+            (Some(FILE), Some(file_name)) => {
+                Ok(Self::File(FileFacts { file_name, file_type: media_type(head.content_type)? }))
+            }
             (Some(METADATA), None) => Ok(Self::Metadata),
             _ => Ok(Self::Ignored),
         }
@@ -100,10 +93,7 @@ fn media_type(sent: Option<Vec<u8>>) -> Result<String, ApiError> {
         .filter(is_media_type)
         .and_then(|value| value.to_str().ok().map(str::to_owned))
         .ok_or_else(|| {
-            ApiError::bad_request(
-                "bad_media_type",
-                "the file part's Content-Type is no media type",
-            )
+            ApiError::bad_request("bad_media_type", "the file part's Content-Type is no media type")
         })
 }
 
@@ -150,26 +140,16 @@ fn describe(text: &[u8]) -> Result<Draft, ApiError> {
 }
 
 fn repeated(part: &str) -> ApiError {
-    ApiError::bad_request(
-        "repeated_part",
-        format!("the form has more than one part `{part}`"),
-    )
+    ApiError::bad_request("repeated_part", format!("the form has more than one part `{part}`"))
 }
 
 fn answer(created: &Created) -> Result<Response, ApiError> {
     let document = &created.asset.document;
     let member = |name: &str| match document.root() {
-        ValueRef::Object(asset) => asset
-            .get(name)
-            .and_then(|value| value.as_str())
-            .unwrap_or_default(),
+        ValueRef::Object(asset) => asset.get(name).and_then(|value| value.as_str()).unwrap_or_default(),
         _ => "",
     };
-    let status = if created.fresh {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if created.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let answer = Answer::new()
         .member("asset_id", &member("asset_id"))?
         .member("asset_uri", &member("asset_uri"))?
@@ -187,26 +167,17 @@ mod tests {
 
     fn head(name: &str, file_name: Option<&str>, content_type: Option<&str>) -> PartHead {
         PartHead {
-            names: FormData {
-                name: Some(name.to_owned()),
-                file_name: file_name.map(str::to_owned),
-            },
+            names: FormData { name: Some(name.to_owned()), file_name: file_name.map(str::to_owned) },
             content_type: content_type.map(|text| text.as_bytes().to_vec()),
         }
     }
 
     fn file(file_name: &str, file_type: &str) -> Role {
-        Role::File(FileFacts {
-            file_name: file_name.to_owned(),
-            file_type: file_type.to_owned(),
-        })
+        Role::File(FileFacts { file_name: file_name.to_owned(), file_type: file_type.to_owned() })
     }
 
     #[rstest]
-    #[case(
-        head("asset", Some("a.png"), Some("image/png")),
-        file("a.png", "image/png")
-    )]
+    #[case(head("asset", Some("a.png"), Some("image/png")), file("a.png", "image/png"))]
     #[case(
         head("asset", Some("a"), Some("text/plain; charset=utf-8")),
         file("a", "text/plain; charset=utf-8")
@@ -228,25 +199,17 @@ mod tests {
         let refused = |head| Role::of(head).unwrap_err().sentence().to_owned();
         assert_eq!(refused(head("asset", Some(""), None)), "No selected file");
         for kind in ["nonsense", "text/html\u{1}", "tä/xt"] {
-            assert!(
-                refused(head("asset", Some("a"), Some(kind))).contains("Content-Type"),
-                "{kind}"
-            );
+            assert!(refused(head("asset", Some("a"), Some(kind))).contains("Content-Type"), "{kind}");
         }
     }
 
     #[test]
     fn the_size_limit_is_checked_early_and_late() {
         let limit = Limit(Some(10));
-        let declared = |length: u64| {
-            HeaderMap::from_iter([(http::header::CONTENT_LENGTH, HeaderValue::from(length))])
-        };
+        let declared =
+            |length: u64| HeaderMap::from_iter([(http::header::CONTENT_LENGTH, HeaderValue::from(length))]);
         assert!(limit.check_declared(&declared(FORM_BYTES_MAX + 10)).is_ok());
-        assert!(
-            limit
-                .check_declared(&declared(FORM_BYTES_MAX + 11))
-                .is_err()
-        );
+        assert!(limit.check_declared(&declared(FORM_BYTES_MAX + 11)).is_err());
         assert!(limit.check(10).is_ok() && limit.check(11).is_err());
         assert!(Limit(None).check_declared(&declared(u64::MAX)).is_ok());
         assert!(Limit(Some(u64::MAX)).check(u64::MAX).is_ok());
@@ -254,15 +217,7 @@ mod tests {
 
     #[test]
     fn a_description_that_is_not_json_is_named() {
-        assert!(
-            describe(b"{bad")
-                .unwrap_err()
-                .sentence()
-                .starts_with("asset_metadata: ")
-        );
-        assert_eq!(
-            describe(b"{}").unwrap_err().sentence(),
-            "asset_name is required"
-        );
+        assert!(describe(b"{bad").unwrap_err().sentence().starts_with("asset_metadata: "));
+        assert_eq!(describe(b"{}").unwrap_err().sentence(), "asset_name is required");
     }
 }

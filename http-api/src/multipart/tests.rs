@@ -16,9 +16,7 @@ const BODY: &[u8] = b"--XyZ\r\n\
     --XyY\r\n--XyZ--\r\nepilogue";
 
 /// Part name and content, in order, and whether the closing boundary was seen.
-fn parse<'a>(
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> Result<(Vec<(String, Vec<u8>)>, bool), Malformed> {
+fn parse<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Vec<(String, Vec<u8>)>, bool), Malformed> {
     let mut parser = Parser::new("XyZ");
     let (mut parts, mut open, mut done) = (Vec::new(), false, false);
     for piece in pieces {
@@ -61,11 +59,7 @@ fn a_form_gives_its_parts_in_order() {
 #[test]
 fn pieces_of_any_size_give_the_same_parts() {
     for size in 1..BODY.len() {
-        assert_eq!(
-            parse(BODY.chunks(size)),
-            Ok((expected(), true)),
-            "pieces of {size}"
-        );
+        assert_eq!(parse(BODY.chunks(size)), Ok((expected(), true)), "pieces of {size}");
     }
 }
 
@@ -73,11 +67,7 @@ fn pieces_of_any_size_give_the_same_parts() {
 fn a_cut_at_any_place_gives_the_same_parts() {
     for at in 0..=BODY.len() {
         let (left, right) = BODY.split_at(at);
-        assert_eq!(
-            parse([left, right].into_iter()),
-            Ok((expected(), true)),
-            "cut at {at}"
-        );
+        assert_eq!(parse([left, right].into_iter()), Ok((expected(), true)), "cut at {at}");
     }
 }
 
@@ -93,9 +83,7 @@ fn a_truncated_body_is_never_done() {
 #[test]
 fn file_bytes_are_not_copied() {
     let mut parser = Parser::new("XyZ");
-    parser.push(Bytes::from_static(
-        b"--XyZ\r\nContent-Disposition: form-data; name=a\r\n\r\n",
-    ));
+    parser.push(Bytes::from_static(b"--XyZ\r\nContent-Disposition: form-data; name=a\r\n\r\n"));
     assert!(matches!(parser.next(), Ok(Some(Event::Part(_)))));
     assert_eq!(parser.next(), Ok(None));
     // The blank line before the content is joined with the first piece; the rest passes through.
@@ -104,9 +92,7 @@ fn file_bytes_are_not_copied() {
     let piece = Bytes::from(vec![8; 4096]);
     let second = piece.as_ptr();
     parser.push(piece);
-    let Ok(Some(Event::Data(data))) = parser.next() else {
-        panic!("no data")
-    };
+    let Ok(Some(Event::Data(data))) = parser.next() else { panic!("no data") };
     assert_eq!((data.as_ptr(), data.len()), (second, 4096));
 }
 
