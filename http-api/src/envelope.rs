@@ -39,7 +39,7 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
         answered.unwrap_or_else(|panic| ApiError::internal(panic_text(&*panic)).into_response())
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response = unknown_method(&method, response.headers());
+        response = unknown_method(&method);
     }
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         if let Some(fault) = error.fault() {
@@ -75,18 +75,25 @@ fn header_bytes(request: &Request) -> usize {
     line + fields.sum::<usize>()
 }
 
-/// The router's bare 405 as our refusal; for OPTIONS it is the answer itself.
-fn unknown_method(method: &Method, headers: &HeaderMap) -> Response {
-    let known = headers.get(ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut methods: Vec<&str> = known.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    methods.push("OPTIONS");
-    let allow = HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"));
-    let mut response = if method == Method::OPTIONS {
+/// The router's bare 405 as our refusal; for OPTIONS it is the answer itself. The router adds `Allow`.
+fn unknown_method(method: &Method) -> Response {
+    if method == Method::OPTIONS {
         Response::new(Body::empty())
     } else {
         ApiError::method_not_allowed().into_response()
+    }
+}
+
+/// The router's `Allow` names its handlers; every path knows OPTIONS as well.
+pub(crate) fn allow_options(mut response: Response) -> Response {
+    let Some(known) = response.headers().get(ALLOW).and_then(|value| value.to_str().ok()) else {
+        return response;
     };
-    response.headers_mut().insert(ALLOW, allow);
+    let methods = known.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let methods: Vec<&str> = methods.chain(["OPTIONS"]).collect();
+    if let Ok(allow) = HeaderValue::try_from(methods.join(", ")) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
     response
 }
 
@@ -144,15 +151,16 @@ mod tests {
 
     #[test]
     fn the_allow_header_names_options_too() {
-        let mut below = HeaderMap::new();
-        below.insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
-        let refused = unknown_method(&Method::PATCH, &below);
-        assert_eq!(
-            (refused.status(), &refused.headers()[ALLOW]),
-            (StatusCode::METHOD_NOT_ALLOWED, &HeaderValue::from_static("GET, HEAD, OPTIONS"))
-        );
-        let asked = unknown_method(&Method::OPTIONS, &below);
-        assert_eq!(asked.status(), StatusCode::OK);
+        let mut below = Response::new(Body::empty());
+        assert!(!allow_options(Response::new(Body::empty())).headers().contains_key(ALLOW));
+        below.headers_mut().insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+        assert_eq!(allow_options(below).headers()[ALLOW], "GET, HEAD, OPTIONS");
+    }
+
+    #[test]
+    fn options_is_the_one_unknown_method_that_succeeds() {
+        assert_eq!(unknown_method(&Method::OPTIONS).status(), StatusCode::OK);
+        assert_eq!(unknown_method(&Method::PATCH).status(), StatusCode::METHOD_NOT_ALLOWED);
     }
 
     #[test]

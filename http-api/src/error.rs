@@ -79,7 +79,7 @@ impl ApiError {
         Self::not_found("no such resource; the API is described at /openapi.json")
     }
 
-    /// The path exists, the method does not (405); the caller adds `Allow`.
+    /// The path exists, the method does not (405); the router adds `Allow`.
     pub(crate) fn method_not_allowed() -> Self {
         let sentence = "this resource does not know the method; see the Allow header";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence)

@@ -107,7 +107,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// All figures of the node in the OpenMetrics text format.
+/// All figures of the node in the text format of `OpenMetrics`.
 #[utoipa::path(get, path = "/metrics", tag = "node",
     responses((status = 200, description = "OpenMetrics", content_type = "application/openmetrics-text", body = String), Any))]
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {

@@ -33,7 +33,6 @@ fn table() -> OpenApiRouter<App> {
 }
 
 /// Everything a node serves over HTTP.
-#[must_use]
 pub fn router(node: Node, config: &Config) -> Router {
     let (routes, document) = table().split_for_parts();
     let app = App {
@@ -47,8 +46,9 @@ pub fn router(node: Node, config: &Config) -> Router {
         .fallback(async || ApiError::no_route())
         .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
-    // The path is changed before any route is chosen, so the table hangs behind a map.
-    Router::new().fallback_service(routes.map_request(one_leading_slash))
+    // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.
+    let service = routes.map_request(one_leading_slash).map_response(envelope::allow_options);
+    Router::new().fallback_service(service)
 }
 
 /// `//health` is `/health`. Slashes further on belong to names and stay.

@@ -33,12 +33,10 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     descriptors::make_room_for(config.connections_max);
-    let router = routes::router(node, &config);
-    serve_router(listener, router, config, stop).await
+    accept(listener, routes::router(node, &config), config, stop).await
 }
 
-/// [`serve`] with any router.
-pub(crate) async fn serve_router(
+async fn accept(
     listener: TcpListener,
     router: Router,
     config: Config,
@@ -117,6 +115,3 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         tracing::error!(%error, "a connection panicked");
     }
 }
-
-#[cfg(test)]
-mod tests;

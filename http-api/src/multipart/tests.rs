@@ -15,8 +15,11 @@ const BODY: &[u8] = b"--XyZ\r\n\
     Content-Disposition: form-data; name=\"dashes\"\r\n\r\n\
     --XyY\r\n--XyZ--\r\nepilogue";
 
-/// Part name and content, in order, and whether the closing boundary was seen.
-fn parse<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Vec<(String, Vec<u8>)>, bool), Malformed> {
+/// Part names and contents, in order.
+type Parts = Vec<(String, Vec<u8>)>;
+
+/// The parts, and whether the closing boundary was seen.
+fn parse<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Parts, bool), Malformed> {
     let mut parser = Parser::new("XyZ");
     let (mut parts, mut open, mut done) = (Vec::new(), false, false);
     for piece in pieces {
@@ -40,7 +43,7 @@ fn parse<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Vec<(String, Vec
     Ok((parts, done && !open))
 }
 
-fn expected() -> Vec<(String, Vec<u8>)> {
+fn expected() -> Parts {
     [
         ("asset", &b"one\r\ntwo\r\n--Xy\r\n-\r"[..]),
         ("asset_metadata", b"{}"),
