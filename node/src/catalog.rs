@@ -50,11 +50,19 @@ pub struct Config {
     pub mailbox: usize,
     /// Queries that may read at once. More wait until their deadline; each needs a core.
     pub queries_at_once: usize,
+    /// Threads that read for one query that no index serves. 2 to 4: the answer comes sooner, and others still get a core.
+    pub threads_per_query: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { cache_bytes: 192 * 1024 * 1024, mailbox: 4096, queries_at_once: 16 }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cache_bytes: 192 * 1024 * 1024,
+            mailbox: 4096,
+            queries_at_once: 16,
+            threads_per_query: cores.clamp(1, 4),
+        }
     }
 }
 
@@ -206,6 +214,7 @@ struct Inner {
     owner: Owner,
     cursors: Cursors,
     readers: Arc<Semaphore>,
+    threads_per_query: usize,
     damaged_rows: AtomicU64,
 }
 
@@ -221,7 +230,9 @@ impl Catalog {
         writer::start(store.clone(), inbox)?;
         let cursors = Cursors::new(owner.cursor_secret);
         let readers = Arc::new(Semaphore::new(config.queries_at_once));
-        let inner = Inner { store, sender, blobs, owner, cursors, readers, damaged_rows: AtomicU64::new(0) };
+        let threads_per_query = config.threads_per_query.max(1);
+        let damaged_rows = AtomicU64::new(0);
+        let inner = Inner { store, sender, blobs, owner, cursors, readers, threads_per_query, damaged_rows };
         let catalog = Self { inner: Arc::new(inner) };
         let held = catalog.inner.store.clone();
         catalog.inner.blobs.set_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(|error| error.to_string())));

@@ -3,7 +3,7 @@
 use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::ids::{AssetId, RecordId};
 use redb::{
-    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table,
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table,
     TableDefinition, WriteTransaction,
 };
 use uuid::Uuid;
@@ -117,9 +117,13 @@ impl View {
         self.assets.get(number)?.map(|bytes| decode(number, bytes.value())).transpose()
     }
 
-    /// Calls `visit` with each row from `first` on, in row order, until it says stop.
-    pub(super) fn scan(&self, first: u64, mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>) -> Result<(), Error> {
-        for entry in self.assets.range(first..)? {
+    /// Calls `visit` with each row of a range, in row order, until it says stop.
+    pub(super) fn scan(
+        &self,
+        rows: std::ops::Range<u64>,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        for entry in self.assets.range(rows)? {
             let (number, bytes) = entry?;
             if !visit(number.value(), bytes.value())? {
                 break;
@@ -156,11 +160,6 @@ impl View {
             }
         }
         Ok(())
-    }
-
-    /// The stored bytes of one row.
-    pub(super) fn bytes(&self, number: u64) -> Result<Option<AccessGuard<'static, &'static [u8]>>, StoreError> {
-        Ok(self.assets.get(number)?)
     }
 
     /// All row numbers of some sources, ascending, each once.

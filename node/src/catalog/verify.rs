@@ -114,7 +114,7 @@ impl Check<'_> {
 
     fn rows(&mut self) -> Result<(), Error> {
         let view = self.view;
-        view.scan(0, |number, bytes| {
+        view.scan(0..u64::MAX, |number, bytes| {
             match tables::decode(number, bytes) {
                 Ok(row) => self.row(&row)?,
                 Err(_) => {
