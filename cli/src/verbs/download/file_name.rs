@@ -16,7 +16,8 @@ pub(super) fn safe(stored: &str, id: &AssetId) -> String {
 
 /// The first [`NAME_BYTES_MAX`] bytes, but whole characters.
 fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
+    let end = (0..=NAME_BYTES_MAX.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
 }
 
 /// The file name of a `Content-Disposition` header (RFC 6266); `filename*` (RFC 8187) goes first.
