@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     Update(UpdateArgs),
     /// Delete an asset; prints its uri
     Rm(RmArgs),
+    /// Filter JSON documents, one a line, from standard input; needs no node
+    Filter(FilterArgs),
     /// Print a completion script, e.g. `assetmesh completion bash > /etc/bash_completion.d/assetmesh`
     Completion {
         /// The shell that will read it
@@ -352,5 +354,12 @@ mod tests {
         let line = ["assetmesh", "upload", "f", "--name", "n", "--version", "1.0", "--tag", "t"];
         let Verb::Upload(upload) = Cli::try_parse_from(line).unwrap().verb else { panic!("not an upload") };
         assert_eq!(upload.version, "1.0");
+    }
+
+    #[test]
+    fn a_descending_sort_is_not_taken_for_a_flag() {
+        let line = ["assetmesh", "filter", "{}", "--sort", "-a.b,c"];
+        let Verb::Filter(filter) = Cli::try_parse_from(line).unwrap().verb else { panic!("not a filter") };
+        assert_eq!(filter.sort.as_deref(), Some("-a.b,c"));
     }
 }

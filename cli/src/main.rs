@@ -46,6 +46,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             ask(&args.client, &args.output, async |c, o| verbs::update::run(&args, c, o).await)
         }
         Verb::Rm(args) => ask(&args.client, &args.output, async |c, o| verbs::rm::run(&args, c, o).await),
+        Verb::Filter(args) => verbs::filter::run(&args),
         Verb::Completion { shell } => verbs::completion::run(shell),
     }
 }

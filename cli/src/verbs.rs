@@ -3,6 +3,7 @@
 pub(crate) mod completion;
 pub(crate) mod download;
 pub(crate) mod edits;
+pub(crate) mod filter;
 pub(crate) mod ls;
 pub(crate) mod query;
 pub(crate) mod rm;
