@@ -61,9 +61,7 @@ impl FromStr for AssetId {
         if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(NotAnAssetId);
         }
-        blake3::Hash::from_hex(text)
-            .map(Self::from)
-            .map_err(|_| NotAnAssetId)
+        blake3::Hash::from_hex(text).map(Self::from).map_err(|_| NotAnAssetId)
     }
 }
 
@@ -85,10 +83,7 @@ impl AssetsDbId {
     /// Derives the id: the first 16 bytes of BLAKE3, keyed by a domain string, over the encoded public key.
     #[must_use]
     pub fn of_public_key(encoded: &[u8]) -> Self {
-        let hash = blake3::derive_key(
-            "assetmesh 2026 assets_db_id of a node's public key",
-            encoded,
-        );
+        let hash = blake3::derive_key("assetmesh 2026 assets_db_id of a node's public key", encoded);
         let mut id = [0; 16];
         id.copy_from_slice(&hash[..16]);
         Self(Uuid::new_v8(id))
@@ -115,14 +110,7 @@ mod tests {
     #[test]
     fn other_texts_are_no_asset_ids() {
         let upper = AssetId::of(b"abc").to_string().to_uppercase();
-        for text in [
-            "",
-            "abc",
-            "../../etc/passwd",
-            &"g".repeat(64),
-            &"a".repeat(65),
-            &upper,
-        ] {
+        for text in ["", "abc", "../../etc/passwd", &"g".repeat(64), &"a".repeat(65), &upper] {
             assert_eq!(text.parse::<AssetId>(), Err(NotAnAssetId), "{text}");
         }
     }
