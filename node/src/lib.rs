@@ -2,4 +2,5 @@
 
 pub mod actor;
 
+pub mod blobs;
 pub mod storage;
