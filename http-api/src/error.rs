@@ -240,8 +240,8 @@ impl From<blobs::Error> for ApiError {
         match error {
             Error::Full => Self::full(),
             Error::Busy => Self::busy(),
-            Error::Damaged { .. } => Self::integrity(error),
-            Error::Io(_) | Error::Failed | Error::Stopped => Self::stopped(error),
+            Error::Damaged { .. } | Error::Corrupt(_) => Self::integrity(error),
+            Error::Open(_) | Error::Check(_) | Error::Io(_) | Error::Failed(_) | Error::Stopped => Self::stopped(error),
         }
     }
 }

@@ -14,6 +14,7 @@ mod writer;
 
 pub use query::{Gap, Page, Query};
 pub use verify::{CatalogFinding, CatalogSummary};
+pub(crate) use verify::run as verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::filter::{EvalError, SortError};
 use assetmesh_protocol::ids::{AssetId, AssetsDbId, RecordId};
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::actor::Tasks;
 use crate::blobs::{Blobs, StoredBlob};
 use crate::storage::{self, OpenError, Purpose, Store, StoreConfig, StoreError};
 use cursor::Cursors;
@@ -86,9 +88,6 @@ pub enum StartError {
     /// The file was opened and then failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No thread could be started.
-    #[error("cannot start the catalog's writer thread: {0}")]
-    Thread(std::io::Error),
 }
 
 /// Why the catalog did not do what it was asked.
@@ -223,11 +222,11 @@ impl Catalog {
     ///
     /// # Errors
     /// When the file cannot be opened or is of another format.
-    pub fn start(data_dir: &Path, owner: Owner, blobs: Blobs, config: &Config) -> Result<Self, StartError> {
+    pub fn start(tasks: &mut Tasks, data_dir: &Path, owner: Owner, blobs: Blobs, config: &Config) -> Result<Self, StartError> {
         let store_config = StoreConfig { cache_bytes: config.cache_bytes, ..StoreConfig::default() };
         let store = Store::open(&data_dir.join(FILE), KIND, FORMAT, store_config)?;
         let (sender, inbox) = mpsc::channel(config.mailbox);
-        writer::start(store.clone(), inbox)?;
+        writer::start(tasks, store.clone(), inbox)?;
         let cursors = Cursors::new(owner.cursor_secret);
         let readers = Arc::new(Semaphore::new(config.queries_at_once));
         let threads_per_query = config.threads_per_query.max(1);
@@ -235,7 +234,7 @@ impl Catalog {
         let inner = Inner { store, sender, blobs, owner, cursors, readers, threads_per_query, damaged_rows };
         let catalog = Self { inner: Arc::new(inner) };
         let held = catalog.inner.store.clone();
-        catalog.inner.blobs.set_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(|error| error.to_string())));
+        catalog.inner.blobs.set_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(Into::into)));
         Ok(catalog)
     }
 
@@ -329,13 +328,9 @@ impl Catalog {
         self.inner.damaged_rows.load(Ordering::Relaxed)
     }
 
-    /// Waits until the store gives up for good, and says why.
-    pub(crate) async fn failed(&self) -> String {
-        let mut failure = self.inner.store.failure();
-        match failure.wait_for(Option::is_some).await {
-            Ok(reason) => reason.as_ref().map(ToString::to_string).unwrap_or_default(),
-            Err(_) => "the catalog has stopped".to_owned(),
-        }
+    /// Turns to `Some` when the store gives up for good.
+    pub(crate) fn failure(&self) -> watch::Receiver<Option<StoreError>> {
+        self.inner.store.failure()
     }
 
     /// Adds the catalog's metrics.

@@ -6,9 +6,8 @@ pub mod catalog;
 pub mod clock;
 pub mod identity;
 mod node;
-mod storage;
+pub mod storage;
 mod sweeper;
 pub mod verify;
 
 pub use node::{Config, Node, NodeFacts, StartError};
-pub use storage::OpenError;

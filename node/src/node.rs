@@ -69,7 +69,7 @@ pub enum StartError {
     Identity(#[from] IdentityError),
     /// The blob store did not start.
     #[error(transparent)]
-    Blobs(#[from] blobs::StartError),
+    Blobs(#[from] blobs::Error),
     /// The catalog did not start.
     #[error(transparent)]
     Catalog(#[from] catalog::StartError),
@@ -144,7 +144,7 @@ impl Node {
             cursor_secret: identity.secret("assetmesh 2026 query cursor"),
         };
         let blobs = Blobs::start(&mut tasks, &data_dir, config.blobs.clone())?;
-        let catalog = Catalog::start(&data_dir, owner, blobs.clone(), &config.catalog)?;
+        let catalog = Catalog::start(&mut tasks, &data_dir, owner, blobs.clone(), &config.catalog)?;
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -155,7 +155,7 @@ impl Node {
     pub async fn stop(&self) {
         let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tasks) = tasks
-            && tokio::time::timeout(STOP_WITHIN, tasks.stop()).await.is_err()
+            && tokio::time::timeout(STOP_WITHIN, tasks.finish()).await.is_err()
         {
             tracing::warn!("some actors did not end in time");
         }
@@ -163,9 +163,14 @@ impl Node {
 
     /// Waits until a store gives up for good, and says why. The node should then stop.
     pub async fn failed(&self) -> String {
-        tokio::select! {
-            reason = self.inner.blobs.failed() => reason,
-            reason = self.inner.catalog.failed() => reason,
+        let (mut blobs, mut catalog) = (self.inner.blobs.failure(), self.inner.catalog.failure());
+        let failure = tokio::select! {
+            failure = blobs.wait_for(Option::is_some) => failure,
+            failure = catalog.wait_for(Option::is_some) => failure,
+        };
+        match failure {
+            Ok(failure) => failure.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Err(_) => "a store has stopped".to_owned(),
         }
     }
 
@@ -187,7 +192,7 @@ impl Node {
     /// When a store cannot be read.
     pub fn facts(&self) -> Result<NodeFacts, catalog::Error> {
         let Inner { config, identity, .. } = &*self.inner;
-        let stored = self.inner.blobs.stats();
+        let stored = self.inner.blobs.stats().map_err(|error| catalog::Error::Failed(error.to_string()))?;
         Ok(NodeFacts {
             assets_db_id: identity.assets_db_id().to_string(),
             peer_id: identity.peer_id().to_string(),
@@ -228,7 +233,7 @@ impl Node {
 
     /// Adds the node's metrics.
     pub fn register_metrics(&self, registry: &mut Registry) {
-        self.inner.blobs.register(registry);
+        self.inner.blobs.metrics().register(registry);
         self.inner.catalog.register(registry);
     }
 }

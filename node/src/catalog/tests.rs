@@ -29,7 +29,7 @@ impl Fixture {
     fn in_dir(dir: tempfile::TempDir) -> Self {
         let mut tasks = Tasks::default();
         let blobs = Blobs::start(&mut tasks, dir.path(), blobs::Config::default()).unwrap();
-        let catalog = Catalog::start(dir.path(), owner(), blobs, &Config::default()).unwrap();
+        let catalog = Catalog::start(&mut tasks, dir.path(), owner(), blobs, &Config::default()).unwrap();
         Self { catalog, _tasks: tasks, dir }
     }
 
@@ -152,20 +152,9 @@ async fn a_restart_keeps_rows_and_order() {
     }
     fixture.catalog.delete("b:1-t").await.unwrap();
     let Fixture { catalog, _tasks, dir } = fixture;
-    catalog.inner.blobs.set_referenced(std::sync::Arc::new(|_| Ok(true)));
     drop(catalog);
-    _tasks.stop().await;
-    let fixture = loop {
-        // The writer threads end when they see that their handles are gone.
-        let mut tasks = Tasks::default();
-        let blobs = Blobs::start(&mut tasks, dir.path(), blobs::Config::default());
-        if let Ok(blobs) = blobs
-            && let Ok(catalog) = Catalog::start(dir.path(), owner(), blobs, &Config::default())
-        {
-            break Fixture { catalog, _tasks: tasks, dir };
-        }
-        tokio::task::yield_now().await;
-    };
+    _tasks.finish().await;
+    let fixture = Fixture::in_dir(dir);
     fixture.create(&named("d")).await.unwrap();
     assert_eq!(fixture.names(json!({}), "").await, ["c", "a", "d"]);
     assert_eq!(fixture.names(json!({}), "-asset_name").await, ["d", "c", "a"]);

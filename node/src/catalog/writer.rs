@@ -6,15 +6,17 @@ use std::time::Duration;
 use assetmesh_protocol::asset::Patch;
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::ids::AssetId;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
 use super::row::{self, Header};
 use super::tables::{self, Row, Tables, View};
 use super::Error;
+use crate::actor::Tasks;
 use crate::blobs::Lease;
-use super::StartError;
-use crate::storage::{Store, StoreError, Sync};
+use crate::storage::{Purpose, Store, StoreError, Sync};
 
 /// Changes in one transaction. Enough that a commit's cost vanishes, few enough that none waits long.
 const BATCH_MAX: usize = 512;
@@ -27,6 +29,15 @@ pub(super) enum Change {
     Update { key: String, patch: Patch },
     /// Remove an asset.
     Delete { key: String },
+}
+
+impl Change {
+    fn into_lease(self) -> Option<Lease> {
+        match self {
+            Self::Create { lease, .. } => lease,
+            Self::Update { .. } | Self::Delete { .. } => None,
+        }
+    }
 }
 
 /// What a new row needs from outside: the time, and bits that nobody can guess.
@@ -54,12 +65,13 @@ pub(super) struct Done {
     pub(super) unreferenced: Option<AssetId>,
 }
 
-/// Starts the thread. It ends when every handle is gone.
-pub(super) fn start(store: Store, inbox: mpsc::Receiver<Request>) -> Result<(), StartError> {
+/// Starts the thread. It ends when every handle is gone or the node stops.
+pub(super) fn start(tasks: &mut Tasks, store: Store, inbox: mpsc::Receiver<Request>) -> Result<(), StoreError> {
     let numbers = prepare(&store)?;
     let writer = Writer { store, numbers };
-    let spawned = std::thread::Builder::new().name("catalog".to_owned()).spawn(move || writer.run(inbox));
-    spawned.map(drop).map_err(StartError::Thread)
+    let runtime = Handle::current();
+    tasks.start_thread("catalog", move |stop| writer.run(inbox, &stop, &runtime));
+    Ok(())
 }
 
 fn prepare(store: &Store) -> Result<Numbers, StoreError> {
@@ -74,9 +86,19 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+    fn run(mut self, mut inbox: mpsc::Receiver<Request>, stop: &CancellationToken, runtime: &Handle) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while inbox.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+        loop {
+            let waiting = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    waiting = inbox.recv_many(&mut batch, BATCH_MAX) => waiting,
+                    () = stop.cancelled() => 0,
+                }
+            });
+            if waiting == 0 {
+                return;
+            }
             self.commit(std::mem::take(&mut batch));
         }
     }
@@ -85,9 +107,11 @@ impl Writer {
         let mut answers = Vec::with_capacity(batch.len());
         let mut waiting = batch.into_iter();
         let numbers = &mut self.numbers;
+        // On a full disk deletes must still go through; what would grow the file is refused first.
+        let room = self.store.room(Purpose::Row, 0).map_err(Error::from);
         let outcome = self.store.update(Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
-            apply(&mut tables, numbers, &mut waiting, &mut answers)
+            apply(&mut tables, numbers, (&mut waiting, &room), &mut answers)
         });
         let failure = match outcome {
             Ok(()) | Err(Stop::Unchanged) => None,
@@ -127,10 +151,15 @@ struct Answer {
     result: Result<Done, Error>,
 }
 
-fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, batch: &mut impl Iterator<Item = Request>, answers: &mut Vec<Answer>) -> Result<(), Stop> {
+fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>), answers: &mut Vec<Answer>) -> Result<(), Stop> {
     let first = numbers.next();
     let mut changed = false;
     for Request { change, stamp, reply } in batch {
+        if let (Change::Create { .. } | Change::Update { .. }, Err(full)) = (&change, room) {
+            let lease = change.into_lease();
+            answers.push(Answer { reply, lease, result: Err(full.clone()) });
+            continue;
+        }
         let (lease, result) = one(tables, numbers, change, stamp);
         changed |= matches!(&result, Ok(done) if done.fresh);
         let failure = result.as_ref().err().filter(|error| error.is_of_the_store()).cloned();
