@@ -38,3 +38,6 @@ impl Expression {
         Ok(Evaluation::new(root, budget).value(&self.0)?.is_true())
     }
 }
+
+#[cfg(test)]
+mod tests;

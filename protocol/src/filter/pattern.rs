@@ -279,3 +279,6 @@ fn without_leading_dot_star(text: &str) -> &str {
     }
     rest
 }
+
+#[cfg(test)]
+mod tests;
