@@ -2,10 +2,10 @@
 //! search below about 100 ms whatever the pattern and the string.
 //!
 //! PCRE counts its steps anew at each position of the string, and a run of one class counts as one step
-//! whatever its length. So there are two compiled forms. *Quick* is the pattern itself, for short
-//! strings. *Thorough* lets the pattern itself look for its beginning, so that one count covers all
-//! positions; it runs on longer strings, and where quick gave up. It runs again without the just-in-time
-//! compiler if only the small stack of that compiler was in the way.
+//! whatever its length. So a pattern has up to four compiled forms. *Quick* is the pattern itself, for
+//! short strings. *Middle* lets the pattern itself look for its beginning, so that one count covers all
+//! positions; it also runs where quick gave up. *Long* has every step of a run counted as well. *Patient*
+//! does without the just-in-time compiler, where only the small stack of that compiler was in the way.
 
 use std::sync::OnceLock;
 
@@ -17,29 +17,33 @@ use crate::filter::error::{EvalError, EvalFault};
 /// Strings up to so many bytes are searched with the quick form.
 const SHORT_MAX: usize = 256;
 
-/// Longer strings are searched only with patterns whose every step is counted.
-const MIDDLE_MAX: usize = 16 * 1024;
+/// Square of the string's length times the repetitions of the pattern, up to which runs need not be
+/// counted: 16 KiB for one repetition, 4 KiB for 20.
+const UNCOUNTED_MAX: usize = 400_000_000;
 
 /// Product of the lengths of string and pattern above which a long string is refused.
 const LONG_PRODUCT_MAX: usize = 200_000_000;
 
-/// Steps at one position. Measured at 1.5 ns each: 40 ms for the 256 positions of a short string.
-const QUICK_STEPS: u32 = 100_000;
+/// Steps at one position. Measured at 1.5 to 10 ns each: 40 ms for the 256 positions of a short string.
+const QUICK_STEPS: u32 = 50_000;
 
-/// Steps at one position if the thorough form cannot be had: 120 ms for 16 384 positions.
-const MODEST_STEPS: u32 = 5_000;
+/// Steps at one position if a pattern cannot search by itself: 80 ms for 16 000 positions.
+const MODEST_STEPS: u32 = 2_500;
 
-/// Steps in all; 45 ms compiled.
-const THOROUGH_STEPS: u32 = 20_000_000;
+/// Steps in all positions.
+const TOTAL_STEPS: u32 = 10_000_000;
 
-/// Steps in all without the compiler, at 10 ns each.
-const PATIENT_STEPS: u32 = 3_000_000;
+/// Steps in all positions without the compiler, at 10 ns each or more.
+const PATIENT_STEPS: u32 = 2_000_000;
 
 /// KiB that the uncompiled form may take.
 const HEAP_KIB: u32 = 65_536;
 
 /// The stack of the just-in-time compiler, in bytes, per pattern and thread.
 const STACK_BYTES: usize = 256 * 1024;
+
+/// PCRE's error for a compiled pattern that ran out of its stack.
+const NO_STACK: i32 = -46;
 
 /// The pattern where it is not applied to a path.
 const EXPRESSION: &str = "$expr";
@@ -75,7 +79,8 @@ pub(super) struct Pattern {
     /// The path it is applied to, for errors; nothing within `$expr`.
     path: Option<Box<str>>,
     quick: Regex,
-    thorough: OnceLock<Option<Regex>>,
+    middle: OnceLock<Option<Regex>>,
+    long: OnceLock<Option<Regex>>,
     patient: OnceLock<Option<Regex>>,
 }
 
@@ -97,7 +102,7 @@ impl Pattern {
             return Err("the pattern holds a NUL character".into());
         }
         let text = flags.take_verbs(text)?;
-        let quick = flags.compile(&format!("(*LIMIT_MATCH={QUICK_STEPS})"), text, true);
+        let quick = flags.compile(&steps(QUICK_STEPS), text, true);
         let quick = quick.map_err(|error| {
             // The offset in the library's sentence counts our verbs as well.
             let sentence = error.to_string();
@@ -109,7 +114,8 @@ impl Pattern {
             flags,
             path: path.map(Into::into),
             quick,
-            thorough: OnceLock::new(),
+            middle: OnceLock::new(),
+            long: OnceLock::new(),
             patient: OnceLock::new(),
         })
     }
@@ -127,30 +133,42 @@ impl Pattern {
     }
 
     fn search_thoroughly(&self, bytes: &[u8]) -> Option<bool> {
-        if bytes.len() > MIDDLE_MAX && !self.is_fit_for_long(bytes.len()) {
-            return None;
+        let form = if self.runs_are_short(bytes.len()) {
+            self.middle.get_or_init(|| self.compile_middle())
+        } else if self.is_fit_for_long(bytes.len()) {
+            self.long.get_or_init(|| self.compile_long())
+        } else {
+            &None
+        };
+        match form.as_ref()?.is_match(bytes) {
+            Ok(found) => Some(found),
+            Err(error) if error.code() == NO_STACK => {
+                let patient = self.patient.get_or_init(|| self.compile_patient());
+                patient.as_ref()?.is_match(bytes).ok()
+            }
+            Err(_) => None,
         }
-        let thorough = self.thorough.get_or_init(|| self.compile_thorough());
-        if let Ok(found) = thorough.as_ref()?.is_match(bytes) {
-            return Some(found);
-        }
-        let patient = self.patient.get_or_init(|| self.compile_patient());
-        patient.as_ref()?.is_match(bytes).ok()
     }
 
-    fn compile_thorough(&self) -> Option<Regex> {
+    fn compile_middle(&self) -> Option<Regex> {
         if let Some(whole) = self.self_searching()
-            && let Ok(regex) = self.flags.compile(&total(THOROUGH_STEPS), &whole, true)
+            && let Ok(regex) = self.flags.compile(&steps(TOTAL_STEPS), &whole, true)
         {
             return Some(regex);
         }
-        let verbs = format!("(*LIMIT_MATCH={MODEST_STEPS})");
-        self.flags.compile(&verbs, &self.text, true).ok()
+        let modest = steps(MODEST_STEPS);
+        self.flags.compile(&modest, &self.text, true).ok()
+    }
+
+    fn compile_long(&self) -> Option<Regex> {
+        let verbs = format!("{}(*NO_AUTO_POSSESS)", steps(TOTAL_STEPS));
+        let whole = self.self_searching()?;
+        self.flags.compile(&verbs, &whole, true).ok()
     }
 
     fn compile_patient(&self) -> Option<Regex> {
+        let verbs = format!("{}(*NO_AUTO_POSSESS)", steps(PATIENT_STEPS));
         let whole = self.self_searching()?;
-        let verbs = total(PATIENT_STEPS);
         self.flags.compile(&verbs, &whole, false).ok()
     }
 
@@ -165,6 +183,12 @@ impl Pattern {
         let end = if self.flags.extended { "\n" } else { "" };
         let text = without_leading_dot_star(&self.text);
         Some(format!("\\A(?s:.*?)(?:{text}{end})"))
+    }
+
+    /// Whether all runs together cost little, from whatever position they begin.
+    fn runs_are_short(&self, length: usize) -> bool {
+        let repetitions = self.text.matches(['*', '+', '{']).count().max(1);
+        length.saturating_mul(length).saturating_mul(repetitions) <= UNCOUNTED_MAX
     }
 
     /// Whether no part of the pattern can run far without being counted: no atomic part, look-around,
@@ -255,9 +279,9 @@ impl Flags {
     }
 }
 
-/// Limits for a pattern that searches by itself.
-fn total(steps: u32) -> String {
-    format!("(*LIMIT_MATCH={steps})(*NO_AUTO_POSSESS)")
+/// The verb that limits the steps.
+fn steps(count: u32) -> String {
+    format!("(*LIMIT_MATCH={count})")
 }
 
 /// The word of a verb at the beginning that is not allowed there.

@@ -96,6 +96,7 @@ fn plain_patterns_run_on_a_megabyte() {
 #[case("(?:a*)*+[cd]$", 1_000_000)]
 #[case("(?=(a+))\\1[cd]", 1_000_000)]
 #[case("[ab]{900}[cd]", 1_000_000)]
+#[case("(?=[ab]*)(?=[ab]*)(?=[ab]*)(?=[ab]*)[cd]", 16_000)]
 #[case("(*PRUNE)(a+)+[cd]", 16_000)]
 fn a_pattern_that_explodes_is_refused_soon(#[case] text: &str, #[case] length: usize) {
     let subject = format!("{}!", "a".repeat(length));
