@@ -130,6 +130,27 @@ fn has_term(document: ValueRef<'_>, path: &str, first: &[u8], last: &[u8]) -> bo
     found
 }
 
+/// Every value of a document with the paths to it, positions of arrays both named and left out.
+fn walk(value: &Value, path: &[&str], places: &mut Vec<(String, Value)>) {
+    if !path.is_empty() {
+        places.push((path.join("."), value.clone()));
+    }
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                walk(value, &[path, &[key]].concat(), places);
+            }
+        }
+        Value::Array(elements) => {
+            for (position, value) in elements.iter().enumerate() {
+                walk(value, path, places);
+                walk(value, &[path, &[&*position.to_string()]].concat(), places);
+            }
+        }
+        _ => {}
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -146,12 +167,25 @@ proptest! {
     }
 
     #[test]
-    fn a_literal_of_the_document_itself_is_found_through_the_index(document in document()) {
+    fn every_value_of_a_document_is_found_through_the_index(document in document()) {
         let stored = Document::from_value(&document).unwrap();
-        for (key, value) in document.as_object().unwrap() {
-            let filter = parse(&json!({ key: { "$eq": value } }));
-            prop_assert!(filter.matches(stored.root()).unwrap());
-            prop_assert!(is_satisfied(&filter.need(), stored.root()));
+        let mut places = Vec::new();
+        walk(&document, &[], &mut places);
+        for (path, value) in places {
+            for operators in [
+                json!({ "$eq": value }),
+                json!({"$in": [value, "other"]}),
+                json!({ "$all": [value] }),
+                json!({"$gte": value, "$lte": value}),
+                json!({"$elemMatch": {"$gte": value, "$lte": value}}),
+                json!({ "$elemMatch": { "a": value } }),
+            ] {
+                let filter = parse(&json!({ &path: operators }));
+                if filter.matches(stored.root()).unwrap() {
+                    let need = filter.need();
+                    prop_assert!(is_satisfied(&need, stored.root()), "{path} {operators} {need:?}");
+                }
+            }
         }
     }
 
