@@ -348,7 +348,7 @@ fn commit(session: &Session, transaction: WriteTransaction, sync: Sync) -> Resul
 }
 
 #[cfg(test)]
-mod crash_tests;
+pub(crate) mod crash_tests;
 #[cfg(test)]
 pub(crate) mod test_disk;
 #[cfg(test)]

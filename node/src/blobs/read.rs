@@ -22,14 +22,14 @@ pub struct Blob {
     id: AssetId,
     found: Found,
     shared: Arc<Shared>,
-    reading: Arc<Reading>,
+    _reading: Arc<Reading>,
 }
 
 impl Blob {
     pub(super) fn open(shared: &Arc<Shared>, id: AssetId) -> Result<Option<Self>, Error> {
         let reading = Arc::new(Reading::begin(shared, id));
         let found = shared.backend.find(&id)?;
-        Ok(found.map(|found| Self { id, found, shared: Arc::clone(shared), reading }))
+        Ok(found.map(|found| Self { id, found, shared: Arc::clone(shared), _reading: reading }))
     }
 
     /// The id.

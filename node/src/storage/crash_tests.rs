@@ -11,11 +11,15 @@ const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
 
 type Rows = BTreeMap<u64, Vec<u8>>;
 
-/// A small generator: the seed is the whole input of a run.
-struct Dice(u64);
+/// A small generator of numbers: the seed is the whole input of a run.
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -105,12 +109,16 @@ fn run(seed: u64, changes: usize, lies: bool) -> Run {
     run
 }
 
-/// What the medium may hold when power fails after `cut` calls: all that was synced, and of the rest
-/// any part, in pieces of `sector` bytes.
 fn image(run: &Run, cut: usize, sector: usize, dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = run.start.clone();
+    image_of(&run.start, &run.events[..cut], sector, dice)
+}
+
+/// What the medium may hold when power fails after these calls: all that was synced, and of the rest any
+/// part, in pieces of `sector` bytes.
+pub(crate) fn image_of(start: &[u8], events: &[Event], sector: usize, dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = start.to_vec();
     let mut pending = vec![];
-    for event in &run.events[..cut] {
+    for event in events {
         match event {
             Event::Sync => pending.drain(..).for_each(|event| whole(&mut bytes, event)),
             Event::FailedSync => {
