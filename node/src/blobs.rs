@@ -39,6 +39,8 @@ pub use upload::Upload;
 
 /// The format of `blobs.redb`.
 const FORMAT: u32 = 1;
+/// File name inside the data directory.
+pub(crate) const FILE: &str = "blobs.redb";
 /// Ids that a sweep looks at before it lets others go first.
 const SWEEP_BATCH: usize = 256;
 
@@ -198,7 +200,7 @@ impl Blobs {
     /// The file is refused, see [`OpenError`], or cannot be written.
     pub fn start(tasks: &mut Tasks, data_dir: &Path, config: Config) -> Result<Self, Error> {
         let store =
-            Store::open(&data_dir.join("blobs.redb"), "blobs", FORMAT, config.store.clone())?;
+            Store::open(&data_dir.join(FILE), "blobs", FORMAT, config.store.clone())?;
         let failure = store.failure();
         Self::start_on(tasks, Arc::new(Tables::new(store)?), failure, config)
     }
