@@ -30,12 +30,7 @@ async fn main() -> Result<(), Failure> {
     outcome
 }
 
-async fn measure(
-    folder: &std::path::Path,
-    mib: usize,
-    frame: usize,
-    config: Config,
-) -> Result<(), Failure> {
+async fn measure(folder: &std::path::Path, mib: usize, frame: usize, config: Config) -> Result<(), Failure> {
     let mut tasks = Tasks::default();
     let blobs = Blobs::start(&mut tasks, folder, config)?;
     say(&format!("idle: {} MiB resident", resident_mib()));

@@ -199,8 +199,7 @@ impl Blobs {
     /// # Errors
     /// The file is refused, see [`OpenError`], or cannot be written.
     pub fn start(tasks: &mut Tasks, data_dir: &Path, config: Config) -> Result<Self, Error> {
-        let store =
-            Store::open(&data_dir.join(FILE), "blobs", FORMAT, config.store.clone())?;
+        let store = Store::open(&data_dir.join(FILE), "blobs", FORMAT, config.store.clone())?;
         let failure = store.failure();
         Self::start_on(tasks, Arc::new(Tables::new(store)?), failure, config)
     }
@@ -315,10 +314,7 @@ impl Blobs {
     ///
     /// # Errors
     /// The database cannot be read at all.
-    pub async fn verify(
-        &self,
-        sink: impl FnMut(Damage) + Send + 'static,
-    ) -> Result<Verified, Error> {
+    pub async fn verify(&self, sink: impl FnMut(Damage) + Send + 'static) -> Result<Verified, Error> {
         let shared = Arc::clone(&self.shared);
         let job = tokio::task::spawn_blocking(move || scrub::verify(&shared, sink));
         job.await.map_err(|_| Error::Stopped)?
@@ -341,10 +337,7 @@ impl Blobs {
         self.ask(|reply| Message::Settle { reply }).await
     }
 
-    async fn ask<T>(
-        &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Message,
-    ) -> Result<T, Error> {
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.mailbox.send(question(reply)).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)
@@ -352,10 +345,7 @@ impl Blobs {
 }
 
 /// Ids after `after` that no record names; with the last id seen, unless there are no more.
-fn orphans(
-    shared: &Shared,
-    after: Option<AssetId>,
-) -> Result<(Option<AssetId>, u64, Vec<AssetId>), Error> {
+fn orphans(shared: &Shared, after: Option<AssetId>) -> Result<(Option<AssetId>, u64, Vec<AssetId>), Error> {
     let list = shared.backend.list(after.as_ref(), SWEEP_BATCH)?;
     let mut orphans = Vec::new();
     for (id, _) in &list {

@@ -151,9 +151,7 @@ impl Writer {
             self.plan(message, &mut batch);
             let config = &self.shared.config;
             let (chunks_max, answers_max) = (config.chunks_per_commit, config.answers_per_commit);
-            while batch.chunks < chunks_max
-                && batch.answers.len() + batch.removals.len() < answers_max
-            {
+            while batch.chunks < chunks_max && batch.answers.len() + batch.removals.len() < answers_max {
                 let Ok(message) = inbox.try_recv() else { break };
                 self.plan(message, &mut batch);
             }
@@ -237,12 +235,7 @@ impl Writer {
         }
     }
 
-    fn plan_small(
-        &mut self,
-        id: AssetId,
-        bytes: Bytes,
-        batch: &mut Batch,
-    ) -> Result<StoredBlob, Error> {
+    fn plan_small(&mut self, id: AssetId, bytes: Bytes, batch: &mut Batch) -> Result<StoredBlob, Error> {
         let size = bytes.len() as u64;
         let was_present = self.make_way(&id, batch)?.is_some();
         if !was_present {
@@ -266,12 +259,7 @@ impl Writer {
         Ok(None)
     }
 
-    fn plan_removal(
-        &mut self,
-        id: AssetId,
-        reply: Option<Reply<Result<bool, Error>>>,
-        batch: &mut Batch,
-    ) {
+    fn plan_removal(&mut self, id: AssetId, reply: Option<Reply<Result<bool, Error>>>, batch: &mut Batch) {
         let outcome = if self.state.is_leased(&id) {
             Ok(None)
         } else {
@@ -400,15 +388,9 @@ impl Writer {
 }
 
 impl Batch {
-    fn add_content(
-        &mut self,
-        number: BlobNumber,
-        chunk: Option<(u32, Buffer)>,
-        pieces: Vec<(u32, Vec<u8>)>,
-    ) {
+    fn add_content(&mut self, number: BlobNumber, chunk: Option<(u32, Buffer)>, pieces: Vec<(u32, Vec<u8>)>) {
         let chunk = chunk.map(|(index, bytes)| Change::Chunk { number, index, bytes });
-        let pieces =
-            pieces.into_iter().map(|(index, bytes)| Change::Piece { number, index, bytes });
+        let pieces = pieces.into_iter().map(|(index, bytes)| Change::Piece { number, index, bytes });
         for change in chunk.into_iter().chain(pieces) {
             self.chunks += usize::from(matches!(change, Change::Chunk { .. }));
             self.bytes += change.bytes();

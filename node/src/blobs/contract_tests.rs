@@ -65,17 +65,16 @@ async fn any_range_is_that_part_of_the_content(#[values(Kind::Redb, Kind::Memory
     let mut runner = TestRunner::new(ProptestConfig::with_cases(300));
     let runtime = tokio::runtime::Handle::current();
     let (kit, outcome) = tokio::task::spawn_blocking(move || {
-        let outcome =
-            runner.run(&(0..SIZES.len(), 0.0..1.1_f64, 0.0..1.1_f64), |(which, from, to)| {
-                let (id, content) = &stored[which];
-                let at = |part: f64| (part * content.len() as f64) as u64;
-                let range = at(from)..at(to);
-                let found = runtime.block_on(kit.get(id, range.clone())).unwrap();
-                let end = range.end.min(content.len() as u64) as usize;
-                let start = (range.start as usize).min(end);
-                assert!(found == content[start..end], "{range:?} of {}", content.len());
-                Ok(())
-            });
+        let outcome = runner.run(&(0..SIZES.len(), 0.0..1.1_f64, 0.0..1.1_f64), |(which, from, to)| {
+            let (id, content) = &stored[which];
+            let at = |part: f64| (part * content.len() as f64) as u64;
+            let range = at(from)..at(to);
+            let found = runtime.block_on(kit.get(id, range.clone())).unwrap();
+            let end = range.end.min(content.len() as u64) as usize;
+            let start = (range.start as usize).min(end);
+            assert!(found == content[start..end], "{range:?} of {}", content.len());
+            Ok(())
+        });
         (kit, outcome)
     })
     .await
@@ -161,9 +160,7 @@ async fn a_finish_nobody_waits_for_leaves_nothing(#[values(Kind::Redb, Kind::Mem
 
 #[rstest]
 #[tokio::test]
-async fn remove_spares_what_a_lease_or_a_record_needs(
-    #[values(Kind::Redb, Kind::Memory)] kind: Kind,
-) {
+async fn remove_spares_what_a_lease_or_a_record_needs(#[values(Kind::Redb, Kind::Memory)] kind: Kind) {
     let kit = Kit::new(kind);
     let id = kit.keep(b"named").await;
     assert!(!kit.blobs.remove(id).await.unwrap());
@@ -180,9 +177,7 @@ async fn remove_spares_what_a_lease_or_a_record_needs(
 
 #[rstest]
 #[tokio::test]
-async fn while_nobody_knows_the_records_nothing_goes(
-    #[values(Kind::Redb, Kind::Memory)] kind: Kind,
-) {
+async fn while_nobody_knows_the_records_nothing_goes(#[values(Kind::Redb, Kind::Memory)] kind: Kind) {
     let kit = Kit::new(kind);
     let fails = Arc::new(AtomicBool::new(true));
     let failing = Arc::clone(&fails);
@@ -199,9 +194,7 @@ async fn while_nobody_knows_the_records_nothing_goes(
 
 #[rstest]
 #[tokio::test]
-async fn a_removed_blob_stays_for_those_who_read_it(
-    #[values(Kind::Redb, Kind::Memory)] kind: Kind,
-) {
+async fn a_removed_blob_stays_for_those_who_read_it(#[values(Kind::Redb, Kind::Memory)] kind: Kind) {
     let kit = Kit::new(kind);
     let bytes = content(20 * CHUNK_BYTES + 9, 8);
     let id = kit.keep(&bytes).await;

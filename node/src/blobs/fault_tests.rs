@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rstest::rstest;
 
-use super::backend::{BlobNumber, CHUNK_BYTES};
+use super::backend::{Backend, BlobNumber, CHUNK_BYTES};
 use super::test_kit::{Kit, Maps, Memory, Records, content, get, put};
 use super::tree::GROUP_BYTES;
 use super::*;
@@ -37,10 +37,7 @@ fn flipped(bytes: &Bytes, at: usize) -> Bytes {
 #[case::outboard_too_short(|maps: &mut Maps| change(maps.pieces.values_mut().next(), |bytes| bytes.slice(..64)), 0)]
 #[case::outboard_gone(|maps: &mut Maps| maps.pieces.clear(), 0)]
 #[tokio::test]
-async fn harm_is_found_before_a_byte_of_its_group_leaves(
-    #[case] harm: fn(&mut Maps),
-    #[case] group: u64,
-) {
+async fn harm_is_found_before_a_byte_of_its_group_leaves(#[case] harm: fn(&mut Maps), #[case] group: u64) {
     let memory = Arc::new(Memory::default());
     let kit = Kit::on_memory(Arc::clone(&memory));
     let bytes = content(SIZE, 1);
@@ -99,10 +96,7 @@ async fn a_blob_of_the_wrong_size_or_number_is_found() {
     });
     for id in [one, two] {
         assert!(matches!(kit.get(&id, 0..10).await, Err(Error::Damaged { .. })));
-        assert!(matches!(
-            kit.get(&id, SIZE as u64 - 9..u64::MAX).await,
-            Err(Error::Damaged { .. })
-        ));
+        assert!(matches!(kit.get(&id, SIZE as u64 - 9..u64::MAX).await, Err(Error::Damaged { .. })));
     }
 }
 
@@ -141,9 +135,7 @@ async fn a_flipped_bit_anywhere_in_the_file_never_gives_wrong_bytes() {
     let disk = disk();
     let kit = Kit::on_disk(&disk);
     let mut stored = vec![];
-    for (size, seed) in
-        [(SIZE, 1), (CHUNK_BYTES, 2), (GROUP_BYTES + 1, 3), (300, 4), (5_000, 5), (0, 6)]
-    {
+    for (size, seed) in [(SIZE, 1), (CHUNK_BYTES, 2), (GROUP_BYTES + 1, 3), (300, 4), (5_000, 5), (0, 6)] {
         let bytes = content(size, seed);
         stored.push((kit.keep(&bytes).await, bytes));
     }
@@ -234,9 +226,7 @@ async fn room_that_a_delete_left_inside_the_file_is_used_again() {
 
 #[rstest]
 #[tokio::test]
-async fn a_disk_that_fills_up_midway_loses_only_what_was_not_acknowledged(
-    #[values(0, 1, 3, 5, 8)] nth: u32,
-) {
+async fn a_disk_that_fills_up_midway_loses_only_what_was_not_acknowledged(#[values(0, 1, 3, 5, 8)] nth: u32) {
     let disk = disk();
     let kit = Kit::on_disk(&disk);
     let kept = content(SIZE, 1);
@@ -292,10 +282,11 @@ async fn uploads_of_a_crash_are_cleared_at_start() {
     let id = kit.keep(&content(SIZE, 2)).await;
     kit.blobs.settle().await.unwrap();
     let crashed = TestDisk::holding(disk.bytes());
+    let before = TestDisk::holding(disk.bytes()).store("blobs", FORMAT, StoreConfig::default()).unwrap();
+    assert_eq!(Tables::new(before).unwrap().unfinished().unwrap().len(), 1, "there is something to clear");
     let records = Records::default();
     records.add(id);
     let kit = Kit::with_records(&crashed, records);
-    assert_eq!(kit.blobs.shared.backend.unfinished().unwrap().len(), 1);
     kit.blobs.sweep().await.unwrap();
     kit.holds_only(&[id]).await;
     let again = kit.keep(&content(3 * CHUNK_BYTES, 1)).await;
@@ -315,11 +306,8 @@ async fn history(kit: &Kit, disk: &TestDisk, dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = vec![];
     for seed in 0..14 {
         let begun = disk.recorded();
-        let kept = steps
-            .iter()
-            .rev()
-            .find(|step| step.present && kit.records.name(&step.id))
-            .map(|step| step.id);
+        let kept =
+            steps.iter().rev().find(|step| step.present && kit.records.name(&step.id)).map(|step| step.id);
         let (id, present) = match kept.filter(|_| dice.roll(3) == 0) {
             Some(id) => {
                 kit.records.remove(&id);
@@ -327,8 +315,7 @@ async fn history(kit: &Kit, disk: &TestDisk, dice: &mut Dice) -> Vec<Step> {
                 (id, false)
             }
             None => {
-                let size =
-                    [200, GROUP_BYTES + 1, CHUNK_BYTES + 5, 3 * CHUNK_BYTES][dice.roll(4) as usize];
+                let size = [200, GROUP_BYTES + 1, CHUNK_BYTES + 5, 3 * CHUNK_BYTES][dice.roll(4) as usize];
                 if dice.roll(4) == 0 {
                     let mut midway = kit.blobs.begin();
                     midway.write(content(size + CHUNK_BYTES, 1_000 + seed).into()).await.unwrap();
@@ -389,8 +376,7 @@ async fn power_cuts(seed: u64, lies: bool, images: usize) -> Vec<String> {
     for _ in 0..images {
         let cut = dice.roll(events.len() as u64 + 1) as usize;
         let bytes = image_of(&start, &events[..cut], 512, dice);
-        wrong
-            .extend(judge(bytes, &steps, cut).await.err().map(|what| format!("cut {cut}: {what}")));
+        wrong.extend(judge(bytes, &steps, cut).await.err().map(|what| format!("cut {cut}: {what}")));
     }
     wrong
 }

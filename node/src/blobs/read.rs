@@ -47,10 +47,7 @@ impl Blob {
     /// The bytes of a range, cut to the size of the blob. Reads a few chunks ahead of the consumer, on
     /// blocking threads that it does not hold while the consumer is slow. Must be polled inside a tokio
     /// runtime. Ends after the first error.
-    pub fn read(
-        &self,
-        range: Range<u64>,
-    ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+    pub fn read(&self, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
         let reader = Reader::new(self.clone(), range);
         let ahead = self.shared.config.read_ahead_chunks.max(1);
         stream::unfold(

@@ -55,9 +55,7 @@ impl Kit {
     pub(crate) fn new(kind: Kind) -> Self {
         match kind {
             Kind::Redb => Self::on_disk(&TestDisk::made("blobs", FORMAT)),
-            Kind::Memory => {
-                Self::on(Arc::new(Memory::default()), watch::channel(None).1, Records::default())
-            }
+            Kind::Memory => Self::on(Arc::new(Memory::default()), watch::channel(None).1, Records::default()),
         }
     }
 
@@ -81,11 +79,7 @@ impl Kit {
         Ok(Self::on(Arc::new(Tables::new(store)?), failure, records))
     }
 
-    fn on(
-        backend: Arc<dyn Backend>,
-        failure: watch::Receiver<Option<StoreError>>,
-        records: Records,
-    ) -> Self {
+    fn on(backend: Arc<dyn Backend>, failure: watch::Receiver<Option<StoreError>>, records: Records) -> Self {
         let mut tasks = Tasks::default();
         let blobs = Blobs::start_on(&mut tasks, backend, failure, Config::default()).unwrap();
         let named = records.clone();
@@ -233,8 +227,7 @@ impl Backend for Memory {
 
     fn clear(&self, number: BlobNumber, limit: usize) -> Result<bool, Error> {
         let maps = &mut *self.lock();
-        let keys: Vec<_> =
-            maps.chunks.keys().filter(|key| key.0 == number).take(limit).copied().collect();
+        let keys: Vec<_> = maps.chunks.keys().filter(|key| key.0 == number).take(limit).copied().collect();
         keys.iter().for_each(|key| drop(maps.chunks.remove(key)));
         if keys.len() == limit {
             return Ok(false);
@@ -292,12 +285,8 @@ impl Backend for Memory {
 
     fn free_number(&self) -> Result<BlobNumber, Error> {
         let maps = self.lock();
-        let highest = maps
-            .chunks
-            .keys()
-            .map(|key| key.0.0)
-            .chain(maps.unfinished.iter().map(|number| number.0))
-            .max();
+        let highest =
+            maps.chunks.keys().map(|key| key.0.0).chain(maps.unfinished.iter().map(|number| number.0)).max();
         Ok(BlobNumber(highest.map_or(0, |number| number + 1)))
     }
 }

@@ -89,13 +89,8 @@ fn run(seed: u64, changes: usize, lies: bool) -> Run {
         disk.lie();
     }
     let store = disk.store("test", 1, small()).unwrap();
-    let mut run = Run {
-        start,
-        events: vec![],
-        states: vec![Rows::new()],
-        begun: vec![0],
-        durable: vec![Some(0)],
-    };
+    let mut run =
+        Run { start, events: vec![], states: vec![Rows::new()], begun: vec![0], durable: vec![Some(0)] };
     for _ in 0..changes {
         let sync = if dice.roll(3) == 0 { Sync::Later } else { Sync::Now };
         let mut rows = run.states.last().unwrap().clone();
@@ -121,9 +116,7 @@ pub(crate) fn image_of(start: &[u8], events: &[Event], sector: usize, dice: &mut
     for event in events {
         match event {
             Event::Sync => pending.drain(..).for_each(|event| whole(&mut bytes, event)),
-            Event::FailedSync => {
-                pending.drain(..).for_each(|event| part(&mut bytes, event, sector, dice))
-            }
+            Event::FailedSync => pending.drain(..).for_each(|event| part(&mut bytes, event, sector, dice)),
             other => pending.push(other),
         }
     }
@@ -183,11 +176,8 @@ fn images(seed: u64, changes: usize, lies: bool, count: usize) -> Vec<String> {
     let dice = &mut Dice(seed + 1);
     let mut wrong = vec![];
     for number in 0..count {
-        let cut = if number <= run.events.len() {
-            number
-        } else {
-            dice.roll(run.events.len() as u64 + 1) as usize
-        };
+        let cut =
+            if number <= run.events.len() { number } else { dice.roll(run.events.len() as u64 + 1) as usize };
         let sector = if dice.roll(2) == 0 { 512 } else { 4096 };
         let bytes = image(&run, cut, sector, dice);
         wrong.extend(judge(&run, cut, bytes).err());
@@ -216,13 +206,8 @@ fn after_a_failed_sync_nothing_that_was_acknowledged_is_lost() {
         let start = disk.bytes();
         disk.record();
         let store = disk.store("test", 1, small()).unwrap();
-        let mut run = Run {
-            start,
-            events: vec![],
-            states: vec![Rows::new()],
-            begun: vec![0],
-            durable: vec![Some(0)],
-        };
+        let mut run =
+            Run { start, events: vec![], states: vec![Rows::new()], begun: vec![0], durable: vec![Some(0)] };
         disk.fail_sync(nth, std::io::ErrorKind::Other);
         let dice = &mut Dice(u64::from(nth));
         let mut failures = 0;
