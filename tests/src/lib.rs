@@ -20,8 +20,12 @@ pub use binary::binary;
 pub use content::Content;
 pub use crash::{CrashPlan, Disk, run_crashes};
 
+pub use flips::{FlipPlan, run_flips};
 pub use http::{Client, Connection, Method, Request, Response, encode_segment, multipart};
 pub use linear::{Call, Effect, linearize};
+pub use load::{
+    Measured, Progress, batch_filter, document, load_documents, time_queries, upload_small,
+};
 pub use node_process::{NodeOptions, NodeProcess, StartError};
 pub use random::Random;
 pub use report::Report;
