@@ -1,4 +1,9 @@
 //! The words of assetmesh: ids, asset records, the filter language, limits and the codec.
 //! It does no input or output, reads no clock, and is not async.
 
+pub mod asset;
+pub mod codec;
+pub mod document;
+pub mod filter;
 pub mod ids;
+pub mod limits;
