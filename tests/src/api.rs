@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::http::{Client, Method, Request, Response, encode_segment};
+use crate::http::Client;
+use crate::http::request::{Method, Request, encode_segment};
+use crate::http::response::Response;
 
 /// Calls one node over one connection.
 #[derive(Debug)]
@@ -27,9 +29,7 @@ impl Api {
     /// Calls the node at `address`.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
-        Self {
-            client: Client::new(address),
-        }
+        Self { client: Client::new(address) }
     }
 
     /// Any request.
@@ -69,11 +69,7 @@ impl Api {
     /// # Errors
     /// If there was no answer.
     pub fn update(&mut self, key: &str, patch: &Value) -> Result<Response> {
-        self.call(&Request::json(
-            Method::Put,
-            format!("/asset/{}", encode_segment(key)),
-            patch,
-        ))
+        self.call(&Request::json(Method::Put, format!("/asset/{}", encode_segment(key)), patch))
     }
 
     /// `DELETE /asset/<key>`
@@ -81,10 +77,7 @@ impl Api {
     /// # Errors
     /// If there was no answer.
     pub fn delete(&mut self, key: &str) -> Result<Response> {
-        self.call(&Request::new(
-            Method::Delete,
-            format!("/asset/{}", encode_segment(key)),
-        ))
+        self.call(&Request::new(Method::Delete, format!("/asset/{}", encode_segment(key))))
     }
 
     /// `GET /asset-object/<asset_id>`
@@ -116,12 +109,7 @@ impl Api {
                 |cursor| format!("/assets?cursor={}", encode_segment(cursor)),
             );
             let response = self.call(&Request::json(Method::Post, target, filter))?;
-            ensure!(
-                response.status == 200,
-                "{filter}: {} {}",
-                response.status,
-                response.text()
-            );
+            ensure!(response.status == 200, "{filter}: {} {}", response.status, response.text());
             let mut page = response.json()?;
             let data = page["data"].as_array_mut().context("`data` is a list")?;
             rows.append(data);
@@ -138,12 +126,7 @@ impl Api {
     /// If the answer is not a 200 with `data`.
     pub fn node(&mut self) -> Result<Value> {
         let response = self.call(&Request::get("/v1/node"))?;
-        ensure!(
-            response.status == 200,
-            "/v1/node: {} {}",
-            response.status,
-            response.text()
-        );
+        ensure!(response.status == 200, "/v1/node: {} {}", response.status, response.text());
         Ok(response.json()?["data"].take())
     }
 }

@@ -21,11 +21,7 @@ pub fn binary() -> &'static Path {
 fn find() -> Result<PathBuf> {
     if let Some(named) = env::var_os("ASSETMESH_BIN") {
         let path = PathBuf::from(named);
-        ensure!(
-            path.is_file(),
-            "ASSETMESH_BIN names {}, which is no file",
-            path.display()
-        );
+        ensure!(path.is_file(), "ASSETMESH_BIN names {}, which is no file", path.display());
         return Ok(path);
     }
     let folder = profile_folder()?;
@@ -45,14 +41,8 @@ fn find() -> Result<PathBuf> {
 fn profile_folder() -> Result<PathBuf> {
     let program = env::current_exe().context("where this program is")?;
     let folder = program.parent().context("this program is in no folder")?;
-    let profile = if folder.ends_with("deps") {
-        folder.parent()
-    } else {
-        Some(folder)
-    };
-    Ok(profile
-        .context("this program is in no profile folder")?
-        .to_path_buf())
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    Ok(profile.context("this program is in no profile folder")?.to_path_buf())
 }
 
 fn build(cargo: &Path, folder: &Path) -> Result<()> {
@@ -61,27 +51,14 @@ fn build(cargo: &Path, folder: &Path) -> Result<()> {
         Some(name) => name,
         None => bail!("{} names no profile", folder.display()),
     };
-    let target = folder
-        .parent()
-        .context("a profile folder is in a target folder")?;
+    let target = folder.parent().context("a profile folder is in a target folder")?;
     let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "assetmesh",
-            "--profile",
-            profile,
-        ])
+        .args(["build", "--quiet", "--package", "assetmesh", "--profile", profile])
         .arg("--target-dir")
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .context("start cargo")?;
-    ensure!(
-        built.status.success(),
-        "cargo build: {}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    ensure!(built.status.success(), "cargo build: {}", String::from_utf8_lossy(&built.stderr));
     Ok(())
 }

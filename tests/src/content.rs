@@ -16,10 +16,7 @@ impl Content {
     #[must_use]
     pub fn bytes(self) -> Vec<u8> {
         let mut bytes = vec![0; self.size];
-        blake3::Hasher::new()
-            .update(&self.seed.to_le_bytes())
-            .finalize_xof()
-            .fill(&mut bytes);
+        blake3::Hasher::new().update(&self.seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
         bytes
     }
 

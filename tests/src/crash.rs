@@ -82,9 +82,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(plan: &'a CrashPlan) -> Result<Self> {
         let mut random = Random::seeded(plan.seed);
-        let clients = (0..plan.clients)
-            .map(|owner| Client::new(owner, random.fork()))
-            .collect();
+        let clients = (0..plan.clients).map(|owner| Client::new(owner, random.fork())).collect();
         let name = match plan.disk {
             Disk::Kept => "crash",
             Disk::PowerCut => "powercut",
@@ -111,14 +109,7 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let full = self.report.cycles.is_multiple_of(CYCLES_BETWEEN_FULL_READS);
-        self.compare(
-            &node,
-            if full {
-                Objects::All
-            } else {
-                Objects::Some(OBJECTS_READ_A_CYCLE)
-            },
-        );
+        self.compare(&node, if full { Objects::All } else { Objects::Some(OBJECTS_READ_A_CYCLE) });
         if self.report.violations.is_empty() {
             self.work_and_break(&mut node)?;
         }
@@ -151,20 +142,12 @@ impl<'a> Run<'a> {
     }
 
     fn compare(&mut self, node: &NodeProcess, objects: Objects) {
-        match audit(
-            &mut node.api(),
-            &mut self.clients,
-            objects,
-            &mut self.random,
-        ) {
+        match audit(&mut node.api(), &mut self.clients, objects, &mut self.random) {
             Ok(findings) => {
                 self.done += findings.done;
                 self.undone += findings.undone;
                 self.objects_read += findings.objects_read;
-                findings
-                    .violations
-                    .into_iter()
-                    .for_each(|violation| self.violate(violation));
+                findings.violations.into_iter().for_each(|violation| self.violate(violation));
             }
             Err(error) => self.violate(format!("the audit got no answer: {error:#}")),
         }
@@ -201,9 +184,7 @@ impl<'a> Run<'a> {
     }
 
     fn violate(&mut self, what: String) {
-        self.report
-            .violations
-            .push(format!("cycle {}: {what}", self.report.cycles));
+        self.report.violations.push(format!("cycle {}: {what}", self.report.cycles));
     }
 
     /// One last start, in which everything is read.
@@ -238,14 +219,10 @@ impl Place {
     fn new(disk: Disk) -> Result<Self> {
         Ok(match disk {
             Disk::Kept => Self::Kept(TempDir::new()?),
-            Disk::PowerCut => Self::PowerCut {
-                volume: Ext4::new(POWER_CUT_DISK_BYTES)?,
-                synced: true,
-            },
-            Disk::PowerCutWithoutSync => Self::PowerCut {
-                volume: Ext4::new(POWER_CUT_DISK_BYTES)?,
-                synced: false,
-            },
+            Disk::PowerCut => Self::PowerCut { volume: Ext4::new(POWER_CUT_DISK_BYTES)?, synced: true },
+            Disk::PowerCutWithoutSync => {
+                Self::PowerCut { volume: Ext4::new(POWER_CUT_DISK_BYTES)?, synced: false }
+            }
         })
     }
 

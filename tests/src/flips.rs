@@ -63,12 +63,7 @@ impl Pristine {
             .filter(|(_, block)| block.iter().any(|byte| *byte != 0))
             .map(|(index, _)| index)
             .collect();
-        Ok(Self {
-            name,
-            path,
-            bytes,
-            used_blocks,
-        })
+        Ok(Self { name, path, bytes, used_blocks })
     }
 
     fn restore(&self) -> Result<()> {
@@ -87,11 +82,7 @@ impl Pristine {
         let mut bytes = self.bytes.clone();
         bytes[byte] ^= 1 << bit;
         fs::write(&self.path, bytes).with_context(|| format!("flip {}", self.name))?;
-        Ok(Flip {
-            file: self.name,
-            byte,
-            bit,
-        })
+        Ok(Flip { file: self.name, byte, bit })
     }
 }
 
@@ -135,19 +126,9 @@ impl Run {
             .filter(wanted)
             .map(|name| Pristine::read(data_dir.path(), name))
             .collect::<Result<_>>()?;
-        ensure!(
-            !files.is_empty(),
-            "no file of that name; there are {FILES:?}"
-        );
+        ensure!(!files.is_empty(), "no file of that name; there are {FILES:?}");
         let report = Report::of("flips", plan.seed);
-        let run = Self {
-            data_dir,
-            files,
-            truth,
-            random,
-            report,
-            counts: Counts::default(),
-        };
+        let run = Self { data_dir, files, truth, random, report, counts: Counts::default() };
         run.check_unbroken()?;
         Ok(run)
     }
@@ -156,16 +137,10 @@ impl Run {
     fn check_unbroken(&self) -> Result<()> {
         let verified = self.verify()?;
         let said = String::from_utf8_lossy(&verified.stdout);
-        ensure!(
-            verified.status.success(),
-            "verify of an unbroken store: {said}"
-        );
+        ensure!(verified.status.success(), "verify of an unbroken store: {said}");
         let node = NodeOptions::new(self.data_dir.path()).start()?;
         let served = self.truth.compare(&mut node.api());
-        ensure!(
-            served == Served::default(),
-            "an unbroken node serves {served:?}"
-        );
+        ensure!(served == Served::default(), "an unbroken node serves {served:?}");
         Ok(())
     }
 
@@ -181,10 +156,7 @@ impl Run {
         for file in &self.files {
             file.restore()?;
         }
-        let flip = self
-            .random
-            .pick(&self.files)
-            .flip(&mut self.random.fork())?;
+        let flip = self.random.pick(&self.files).flip(&mut self.random.fork())?;
         self.report.faults += 1;
         self.report.cycles += 1;
         let verified = self.verify()?;
@@ -216,21 +188,12 @@ impl Run {
         }
         self.counts.rows_withheld += served.rows_withheld.len() as u64;
         self.counts.objects_withheld += served.objects_withheld.len() as u64;
-        self.counts.most_rows_withheld = self
-            .counts
-            .most_rows_withheld
-            .max(served.rows_withheld.len());
-        let unnamed = served
-            .objects_withheld
-            .iter()
-            .filter(|id| !said.contains(id.as_str()));
+        self.counts.most_rows_withheld = self.counts.most_rows_withheld.max(served.rows_withheld.len());
+        let unnamed = served.objects_withheld.iter().filter(|id| !said.contains(id.as_str()));
         self.counts.objects_unnamed += unnamed.count() as u64;
         let withheld = served.rows_withheld.len() + served.objects_withheld.len();
         if withheld > 0 && !found {
-            self.violate(
-                flip,
-                &format!("verify says {said:?}, but the node serves {served:?}"),
-            );
+            self.violate(flip, &format!("verify says {said:?}, but the node serves {served:?}"));
         }
         if flip.file == "blobs.redb" && !served.rows_withheld.is_empty() {
             self.violate(flip, &format!("rows are gone: {:?}", served.rows_withheld));
@@ -246,9 +209,7 @@ impl Run {
 
     fn violate(&mut self, flip: Flip, what: &str) {
         let Flip { file, byte, bit } = flip;
-        self.report
-            .violations
-            .push(format!("{file} byte {byte} bit {bit}: {what}"));
+        self.report.violations.push(format!("{file} byte {byte} bit {bit}: {what}"));
     }
 
     fn finish(mut self) -> Report {

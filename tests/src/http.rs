@@ -1,8 +1,9 @@
 //! A small HTTP/1.1 client over one TCP connection, with control over every byte. It never retries,
 //! follows nothing, and takes an end before the announced one for an error.
 
-mod request;
-mod response;
+pub mod multipart;
+pub(crate) mod request;
+pub(crate) mod response;
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-pub use request::{Method, Request, encode_segment, multipart};
-pub use response::Response;
+use request::{Method, Request};
+use response::Response;
 
 /// No answer takes longer on a loopback connection, even of a busy debug build.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,9 +33,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Self {
-            stream: BufReader::with_capacity(64 * 1024, stream),
-        })
+        Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })
     }
 
     /// Sends bytes as they are.
@@ -110,10 +109,7 @@ impl Client {
     /// Calls the node at `address`. Connects at the first call.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            connection: None,
-        }
+        Self { address, connection: None }
     }
 
     /// Sends and reads. A broken connection is given up, and the next call opens another.
@@ -161,10 +157,7 @@ mod tests {
     fn a_counted_body_is_read_whole() {
         let address = one_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello");
         let response = Client::new(address).call(&Request::get("/")).unwrap();
-        assert_eq!(
-            (response.status, response.body.as_slice()),
-            (200, &b"hello"[..])
-        );
+        assert_eq!((response.status, response.body.as_slice()), (200, &b"hello"[..]));
         assert_eq!(response.header("x-a"), Some("b"));
     }
 
@@ -186,10 +179,7 @@ mod tests {
             b"",
         ] {
             let address = one_answer(answer);
-            assert!(
-                Client::new(address).call(&Request::get("/")).is_err(),
-                "{answer:?}"
-            );
+            assert!(Client::new(address).call(&Request::get("/")).is_err(), "{answer:?}");
         }
     }
 

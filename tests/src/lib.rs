@@ -4,6 +4,7 @@
 mod api;
 mod binary;
 mod content;
+mod contention;
 mod crash;
 mod flips;
 mod http;
@@ -18,14 +19,16 @@ mod wait;
 pub use api::{Api, description_of};
 pub use binary::binary;
 pub use content::Content;
+pub use contention::Contention;
 pub use crash::{CrashPlan, Disk, run_crashes};
 
 pub use flips::{FlipPlan, run_flips};
-pub use http::{Client, Connection, Method, Request, Response, encode_segment, multipart};
+pub use http::request::{Method, Request, encode_segment};
+pub use http::response::Response;
+pub use http::{Client, Connection, multipart};
 pub use linear::{Call, Effect, linearize};
-pub use load::{
-    Measured, Progress, batch_filter, document, load_documents, time_queries, upload_small,
-};
+pub use load::documents::{batch_filter, document};
+pub use load::{Measured, Progress, load_documents, time_queries, upload_small};
 pub use node_process::{NodeOptions, NodeProcess, StartError};
 pub use random::Random;
 pub use report::Report;

@@ -44,10 +44,7 @@ pub fn linearize(initial: Option<u64>, calls: &[Call]) -> Result<(), String> {
     let search = Search::new(calls);
     let mut visited = HashSet::new();
     let mut furthest = (0, String::new());
-    let mut open = vec![State {
-        done: vec![0; calls.len().div_ceil(64)],
-        value: initial,
-    }];
+    let mut open = vec![State { done: vec![0; calls.len().div_ceil(64)], value: initial }];
     while let Some(mut state) = open.pop() {
         search.take_silent(&mut state);
         if !visited.insert(state.clone()) {
@@ -61,12 +58,7 @@ pub fn linearize(initial: Option<u64>, calls: &[Call]) -> Result<(), String> {
         if count >= furthest.0 {
             furthest = (count, search.describe(&state, &candidates));
         }
-        open.extend(
-            candidates
-                .iter()
-                .rev()
-                .filter_map(|&call| search.after(&state, call)),
-        );
+        open.extend(candidates.iter().rev().filter_map(|&call| search.after(&state, call)));
     }
     Err(furthest.1)
 }
@@ -107,19 +99,12 @@ impl Search {
             Effect::Read(value) => value,
             _ => None,
         });
-        Self {
-            seen: seen.collect(),
-            calls,
-        }
+        Self { seen: seen.collect(), calls }
     }
 
     /// The calls that may come next: those that began before any other that is not done had ended.
     fn candidates(&self, state: &State) -> Vec<usize> {
-        let first_word = state
-            .done
-            .iter()
-            .position(|word| *word != u64::MAX)
-            .unwrap_or(0);
+        let first_word = state.done.iter().position(|word| *word != u64::MAX).unwrap_or(0);
         let mut first_end = u64::MAX;
         let mut candidates: Vec<usize> = Vec::new();
         for index in first_word * 64..self.calls.len() {
@@ -184,16 +169,9 @@ impl Search {
     }
 
     fn describe(&self, state: &State, candidates: &[usize]) -> String {
-        let next: Vec<&Call> = candidates
-            .iter()
-            .take(8)
-            .map(|index| &self.calls[*index])
-            .collect();
+        let next: Vec<&Call> = candidates.iter().take(8).map(|index| &self.calls[*index]).collect();
         let (done, all) = (state.count(), self.calls.len());
-        format!(
-            "after {done} of {all} calls it holds {:?}, and none of these fits: {next:?}",
-            state.value
-        )
+        format!("after {done} of {all} calls it holds {:?}, and none of these fits: {next:?}", state.value)
     }
 }
 
@@ -220,15 +198,8 @@ mod tests {
 
     #[test]
     fn a_stale_read_is_found() {
-        let calls = [
-            call(0, 1, Effect::Update(1)),
-            call(2, 3, Effect::Read(Some(0))),
-        ];
-        assert!(
-            linearize(Some(0), &calls)
-                .unwrap_err()
-                .contains("Read(Some(0))")
-        );
+        let calls = [call(0, 1, Effect::Update(1)), call(2, 3, Effect::Read(Some(0)))];
+        assert!(linearize(Some(0), &calls).unwrap_err().contains("Read(Some(0))"));
     }
 
     #[test]
@@ -273,10 +244,7 @@ mod tests {
             calls[damaged].effect = Effect::Read(Some(1 + random.within(0..100)));
             found += u64::from(linearize(Some(0), &calls).is_err());
         }
-        assert!(
-            found > 80,
-            "only {found} of 100 damaged histories were found"
-        );
+        assert!(found > 80, "only {found} of 100 damaged histories were found");
     }
 
     /// Calls at points 10, 20, 30 … each widened over its neighbours at random.
@@ -289,9 +257,7 @@ mod tests {
                 (5..9, Some(_)) => Effect::Update(number),
                 (9, Some(_)) => Effect::Delete,
                 (5..7, None) => Effect::Create(number),
-                (_, _) => Effect::Refused {
-                    present: value.is_some(),
-                },
+                (_, _) => Effect::Refused { present: value.is_some() },
             };
             match effect {
                 Effect::Create(new) | Effect::Update(new) => value = Some(new),

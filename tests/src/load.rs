@@ -1,6 +1,6 @@
 //! Load for measurements: many clients on keep-alive connections, each timing its own calls.
 
-mod documents;
+pub(crate) mod documents;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, description_of};
 use crate::content::Content;
-use crate::http::{Client, Method, Request};
+use crate::http::Client;
+use crate::http::request::{Method, Request};
 use crate::random::Random;
-pub use documents::{batch_filter, document};
+use documents::document;
 
 /// How many calls were made in which time, and how long they took.
 #[derive(Debug, Clone)]
@@ -51,19 +52,8 @@ impl Measured {
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = |percent| self.percentile(percent).as_secs_f64() * 1e3;
-        write!(
-            f,
-            "calls={} seconds={:.2} ",
-            self.latencies.len(),
-            self.took.as_secs_f64()
-        )?;
-        write!(
-            f,
-            "rate={:.0} p50_ms={:.3} p99_ms={:.3}",
-            self.rate(),
-            millis(50),
-            millis(99)
-        )
+        write!(f, "calls={} seconds={:.2} ", self.latencies.len(), self.took.as_secs_f64())?;
+        write!(f, "rate={:.0} p50_ms={:.3} p99_ms={:.3}", self.rate(), millis(50), millis(99))
     }
 }
 
@@ -87,10 +77,7 @@ pub fn upload_small(
         while begun.elapsed() < lasting {
             let seed = random.number();
             let name = format!("small-{run}-{client}-{}", latencies.len());
-            let request = (
-                description_of(&name, &json!({})),
-                Content { seed, size: bytes }.bytes(),
-            );
+            let request = (description_of(&name, &json!({})), Content { seed, size: bytes }.bytes());
             let sent = Instant::now();
             let answer = api.upload(&request.0, &request.1)?;
             latencies.push(sent.elapsed());
@@ -139,10 +126,7 @@ pub fn load_documents(
         })?;
         next.store(end, Ordering::Relaxed);
         let count = u32::try_from(end - first).context("a window of documents")?;
-        tell(Progress {
-            stored: end,
-            rate: f64::from(count) / begun.elapsed().as_secs_f64(),
-        });
+        tell(Progress { stored: end, rate: f64::from(count) / begun.elapsed().as_secs_f64() });
     }
     Ok(())
 }
@@ -168,21 +152,14 @@ pub fn time_queries(
         ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
         if let Some(rows) = rows {
             let found = answer.json()?["data"].as_array().map_or(0, Vec::len);
-            ensure!(
-                found == rows,
-                "{found} rows and not {rows} for {}",
-                filter(round)
-            );
+            ensure!(found == rows, "{found} rows and not {rows} for {}", filter(round));
         }
     }
     Ok(Measured::of(begun, latencies))
 }
 
 /// Runs `work` in `clients` threads, and joins what they return.
-fn together(
-    clients: u64,
-    work: impl Fn(u64) -> Result<Vec<Duration>> + Sync,
-) -> Result<Vec<Duration>> {
+fn together(clients: u64, work: impl Fn(u64) -> Result<Vec<Duration>> + Sync) -> Result<Vec<Duration>> {
     thread::scope(|scope| {
         let started: Vec<_> = (0..clients)
             .map(|client| {

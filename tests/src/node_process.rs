@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::api::Api;
 use crate::binary::binary;
-use crate::http::Request;
+use crate::http::request::Request;
 use crate::wait::wait_until;
 
 /// How a node is started.
@@ -67,11 +67,7 @@ impl NodeOptions {
     /// # Errors
     /// If it cannot be started at all.
     pub fn start_and_kill(&self, after: Duration) -> Result<()> {
-        let mut child = self
-            .command()
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start the node")?;
+        let mut child = self.command().stderr(Stdio::null()).spawn().context("start the node")?;
         thread::sleep(after);
         child.kill().context("kill the node")?;
         child.wait().context("wait for the node")?;
@@ -130,10 +126,10 @@ pub struct NodeProcess {
 impl NodeProcess {
     fn start(options: &NodeOptions) -> Result<Self, StartError> {
         let begun = Instant::now();
-        let mut child = options.command().spawn().map_err(|error| StartError {
-            status: None,
-            log: format!("spawn: {error}"),
-        })?;
+        let mut child = options
+            .command()
+            .spawn()
+            .map_err(|error| StartError { status: None, log: format!("spawn: {error}") })?;
         let stderr = child.stderr.take().expect("stderr is piped");
         let (log, ports) = Log::follow(stderr);
         let mut node = Self {
@@ -148,9 +144,7 @@ impl NodeProcess {
         };
         node.address.set_port(port);
         let left = options.ready_within.saturating_sub(begun.elapsed());
-        let ready = wait_until(left, || {
-            node.is_ready().then_some(()).or_else(|| node.has_ended())
-        });
+        let ready = wait_until(left, || node.is_ready().then_some(()).or_else(|| node.has_ended()));
         if ready.is_none() || node.has_ended().is_some() {
             return Err(node.failed_start());
         }
@@ -159,14 +153,9 @@ impl NodeProcess {
     }
 
     fn failed_start(&mut self) -> StartError {
-        let ended = wait_until(Duration::from_millis(200), || {
-            self.child.try_wait().ok().flatten()
-        });
+        let ended = wait_until(Duration::from_millis(200), || self.child.try_wait().ok().flatten());
         self.kill();
-        StartError {
-            status: ended,
-            log: self.log(),
-        }
+        StartError { status: ended, log: self.log() }
     }
 
     fn has_ended(&mut self) -> Option<()> {
@@ -270,9 +259,7 @@ impl NodeProcess {
         let status = fs::read_to_string(&path).with_context(|| path.clone())?;
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         let number = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-        let kib: u64 = number
-            .with_context(|| format!("{field} in {path}"))?
-            .parse()?;
+        let kib: u64 = number.with_context(|| format!("{field} in {path}"))?.parse()?;
         Ok(kib * 1024)
     }
 
@@ -306,16 +293,9 @@ impl Drop for NodeProcess {
 }
 
 impl NodeProcess {
-    #[expect(
-        clippy::print_stderr,
-        reason = "the log of a node belongs to the failure of its test"
-    )]
+    #[expect(clippy::print_stderr, reason = "the log of a node belongs to the failure of its test")]
     fn show_log(&self) {
-        eprintln!(
-            "--- log of the node at {} ---\n{}---",
-            self.address,
-            self.log()
-        );
+        eprintln!("--- log of the node at {} ---\n{}---", self.address, self.log());
     }
 }
 
@@ -354,10 +334,7 @@ impl Log {
     }
 
     fn text(&self) -> String {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -366,9 +343,7 @@ fn port_in(line: &str) -> Option<u16> {
     const START: &str = "http://127.0.0.1:";
     line.match_indices(START).find_map(|(at, _)| {
         let rest = &line[at + START.len()..];
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .map_or(rest, |end| &rest[..end]);
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
         digits.parse().ok().filter(|port| *port != 0)
     })
 }
@@ -387,12 +362,7 @@ mod tests {
         ] {
             assert_eq!(port_in(line), Some(4711), "{line}");
         }
-        for line in [
-            "",
-            "http://127.0.0.1:",
-            "http://127.0.0.1:0",
-            "http://0.0.0.0:4000",
-        ] {
+        for line in ["", "http://127.0.0.1:", "http://127.0.0.1:0", "http://0.0.0.0:4000"] {
             assert_eq!(port_in(line), None, "{line}");
         }
     }

@@ -24,11 +24,7 @@ impl Report {
     /// A run that has not begun.
     #[must_use]
     pub fn of(name: &'static str, seed: u64) -> Self {
-        Self {
-            name,
-            seed,
-            ..Self::default()
-        }
+        Self { name, seed, ..Self::default() }
     }
 
     /// Adds a named count.
@@ -45,11 +41,7 @@ impl Report {
     /// The exit code of a program that did this run.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        if self.passed() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if self.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -63,17 +55,8 @@ impl fmt::Display for Report {
         if self.violations.len() > VIOLATIONS_SHOWN {
             writeln!(f, "… and {} more", self.violations.len() - VIOLATIONS_SHOWN)?;
         }
-        write!(
-            f,
-            "{}: seed {}, cycles {}, ",
-            self.name, self.seed, self.cycles
-        )?;
-        write!(
-            f,
-            "faults injected {}, violations {}",
-            self.faults,
-            self.violations.len()
-        )?;
+        write!(f, "{}: seed {}, cycles {}, ", self.name, self.seed, self.cycles)?;
+        write!(f, "faults injected {}, violations {}", self.faults, self.violations.len())?;
         for (name, value) in &self.facts {
             write!(f, ", {name} {value}")?;
         }
@@ -93,10 +76,6 @@ mod tests {
         assert!(report.passed());
         report.violations.push("lost".into());
         assert!(!report.passed());
-        assert!(
-            report
-                .to_string()
-                .contains("seed 7, cycles 0, faults injected 1, violations 1")
-        );
+        assert!(report.to_string().contains("seed 7, cycles 0, faults injected 1, violations 1"));
     }
 }

@@ -27,11 +27,7 @@ impl Ext4 {
         std::fs::File::create(&image)?.set_len(bytes)?;
         run(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
         let mount = Mount::new(folder.path().join("mount"))?;
-        let mut volume = Self {
-            image,
-            mount,
-            _folder: folder,
-        };
+        let mut volume = Self { image, mount, _folder: folder };
         volume.mount()?;
         Ok(volume)
     }
@@ -52,11 +48,9 @@ impl Ext4 {
     /// # Errors
     /// If the call is refused.
     pub fn cut_power(&self) -> Result<()> {
-        const SHUTDOWN: &str = r#"open(my $f, "<", $ARGV[0]) or die "$!"; ioctl($f, 0x8004587d, pack("L", 2)) or die "$!";"#;
-        run(Command::new("perl")
-            .arg("-e")
-            .arg(SHUTDOWN)
-            .arg(self.path()))
+        const SHUTDOWN: &str =
+            r#"open(my $f, "<", $ARGV[0]) or die "$!"; ioctl($f, 0x8004587d, pack("L", 2)) or die "$!";"#;
+        run(Command::new("perl").arg("-e").arg(SHUTDOWN).arg(self.path()))
     }
 
     /// Mounts it again after a cut. Nothing may have a file of it open.
@@ -84,14 +78,8 @@ impl Tmpfs {
     pub fn new(bytes: u64) -> Result<Self> {
         let folder = TempDir::new()?;
         let mut mount = Mount::new(folder.path().join("mount"))?;
-        mount.mount(
-            &["-t", "tmpfs", "-o", &format!("size={bytes}")],
-            Path::new("tmpfs"),
-        )?;
-        Ok(Self {
-            mount,
-            _folder: folder,
-        })
+        mount.mount(&["-t", "tmpfs", "-o", &format!("size={bytes}")], Path::new("tmpfs"))?;
+        Ok(Self { mount, _folder: folder })
     }
 
     /// Where it is mounted.
@@ -105,9 +93,7 @@ impl Tmpfs {
     /// # Errors
     /// If more than that is stored already.
     pub fn resize(&self, bytes: u64) -> Result<()> {
-        run(Command::new("mount")
-            .args(["-o", &format!("remount,size={bytes}")])
-            .arg(self.path()))
+        run(Command::new("mount").args(["-o", &format!("remount,size={bytes}")]).arg(self.path()))
     }
 }
 
@@ -121,17 +107,11 @@ struct Mount {
 impl Mount {
     fn new(point: PathBuf) -> Result<Self> {
         std::fs::create_dir(&point).context("make a mount point")?;
-        Ok(Self {
-            point,
-            mounted: false,
-        })
+        Ok(Self { point, mounted: false })
     }
 
     fn mount(&mut self, arguments: &[&str], source: &Path) -> Result<()> {
-        run(Command::new("mount")
-            .args(arguments)
-            .arg(source)
-            .arg(&self.point))?;
+        run(Command::new("mount").args(arguments).arg(source).arg(&self.point))?;
         self.mounted = true;
         Ok(())
     }

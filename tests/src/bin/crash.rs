@@ -25,10 +25,7 @@ struct Arguments {
     ready_ms: u64,
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the report is what this program is for"
-)]
+#[expect(clippy::print_stdout, reason = "the report is what this program is for")]
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let plan = CrashPlan {

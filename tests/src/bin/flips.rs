@@ -20,10 +20,7 @@ struct Arguments {
     file: Option<String>,
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the report is what this program is for"
-)]
+#[expect(clippy::print_stdout, reason = "the report is what this program is for")]
 fn main() -> Result<ExitCode> {
     let Arguments { flips, seed, file } = Arguments::parse();
     let report = run_flips(&FlipPlan { seed, flips, file }, |report| {

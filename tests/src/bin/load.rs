@@ -71,54 +71,24 @@ enum Load {
     },
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the figures are what this program is for"
-)]
+#[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 fn main() -> Result<()> {
     match Arguments::parse().load {
-        Load::Small {
-            node,
-            clients,
-            bytes,
-            seconds,
-            run,
-        } => {
+        Load::Small { node, clients, bytes, seconds, run } => {
             let lasting = Duration::from_secs(seconds);
             println!("{}", upload_small(node, clients, bytes, lasting, run)?);
         }
-        Load::Documents {
-            node: Some(node),
-            from,
-            count,
-            clients,
-            window,
-        } => {
+        Load::Documents { node: Some(node), from, count, clients, window } => {
             load_documents(node, clients, from..from + count, window, |progress| {
                 println!("stored={} rate={:.0}", progress.stored, progress.rate);
             })?;
         }
-        Load::Documents {
-            node: None,
-            from,
-            count,
-            ..
-        } => print_documents(from..from + count)?,
-        Load::Query {
-            node,
-            rounds,
-            documents,
-            filter: None,
-        } => {
+        Load::Documents { node: None, from, count, .. } => print_documents(from..from + count)?,
+        Load::Query { node, rounds, documents, filter: None } => {
             let filter = |round| batch_filter(round, documents);
             println!("{}", time_queries(node, rounds, Some(100), filter)?);
         }
-        Load::Query {
-            node,
-            rounds,
-            filter: Some(filter),
-            ..
-        } => {
+        Load::Query { node, rounds, filter: Some(filter), .. } => {
             let filter: Value = serde_json::from_str(&filter).context("--filter")?;
             println!("{}", time_queries(node, rounds, None, |_| filter.clone())?);
         }

@@ -28,17 +28,10 @@ struct Arguments {
     no_fsync: bool,
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the report is what this program is for"
-)]
+#[expect(clippy::print_stdout, reason = "the report is what this program is for")]
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let disk = if arguments.no_fsync {
-        Disk::PowerCutWithoutSync
-    } else {
-        Disk::PowerCut
-    };
+    let disk = if arguments.no_fsync { Disk::PowerCutWithoutSync } else { Disk::PowerCut };
     let plan = CrashPlan {
         seed: arguments.seed,
         cycles: arguments.cycles,
@@ -54,19 +47,8 @@ fn main() -> Result<ExitCode> {
     println!("{report}");
     if arguments.no_fsync {
         let caught = report.faults > 0 && !report.violations.is_empty();
-        println!(
-            "negative control: {}",
-            if caught {
-                "the loss was seen"
-            } else {
-                "NOTHING WAS SEEN"
-            }
-        );
-        return Ok(if caught {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        });
+        println!("negative control: {}", if caught { "the loss was seen" } else { "NOTHING WAS SEEN" });
+        return Ok(if caught { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     Ok(report.exit_code())
 }

@@ -56,14 +56,10 @@ pub(crate) fn audit(
         findings.violations.extend(client.ledger.losses(&rows));
         findings.violations.append(&mut client.violations);
     }
-    let known: BTreeSet<String> = clients
-        .iter()
-        .flat_map(|client| client.ledger.assets().map(Asset::uri))
-        .collect();
+    let known: BTreeSet<String> =
+        clients.iter().flat_map(|client| client.ledger.assets().map(Asset::uri)).collect();
     for (uri, row) in rows.iter().filter(|(uri, _)| !known.contains(*uri)) {
-        findings
-            .violations
-            .push(format!("{uri} is there and nobody made it: {row}"));
+        findings.violations.push(format!("{uri} is there and nobody made it: {row}"));
     }
     check_one_by_one(api, clients, &mut findings)?;
     check_index(api, clients, &mut findings)?;
@@ -77,9 +73,7 @@ fn all_rows(api: &mut Api, findings: &mut Findings) -> Result<BTreeMap<String, V
     for row in api.query_all(&json!({})).context("list all assets")? {
         let uri = row["asset_uri"].as_str().unwrap_or_default().to_owned();
         if let Some(other) = rows.insert(uri, row) {
-            findings
-                .violations
-                .push(format!("two rows of one uri, one of them {other}"));
+            findings.violations.push(format!("two rows of one uri, one of them {other}"));
         }
     }
     Ok(rows)
@@ -96,9 +90,7 @@ fn check_one_by_one(api: &mut Api, clients: &mut [Client], findings: &mut Findin
                 (Some(asset), 200) => asset.difference(&response.json()?["data"]),
                 (expected, status) => Some(format!("status {status} for {expected:?}")),
             };
-            findings
-                .violations
-                .extend(wrong.map(|why| format!("GET {uri}: {why}")));
+            findings.violations.extend(wrong.map(|why| format!("GET {uri}: {why}")));
         }
     }
     Ok(())
@@ -108,27 +100,17 @@ fn check_one_by_one(api: &mut Api, clients: &mut [Client], findings: &mut Findin
 fn check_index(api: &mut Api, clients: &[Client], findings: &mut Findings) -> Result<()> {
     for client in clients {
         let assets: Vec<&Asset> = client.ledger.assets().collect();
-        let mut queries = vec![(
-            json!({"asset_metadata.owner": client.owner()}),
-            assets.clone(),
-        )];
+        let mut queries = vec![(json!({"asset_metadata.owner": client.owner()}), assets.clone())];
         if let Some(newest) = assets.iter().max_by_key(|asset| asset.revision) {
-            queries.push((
-                json!({"asset_metadata.revision": newest.revision}),
-                vec![*newest],
-            ));
+            queries.push((json!({"asset_metadata.revision": newest.revision}), vec![*newest]));
         }
         for (filter, assets) in queries {
             let expected: BTreeSet<String> = assets.iter().map(|asset| asset.uri()).collect();
             let rows = api.query_all(&filter)?;
-            let found: BTreeSet<String> = rows
-                .iter()
-                .filter_map(|row| Some(row["asset_uri"].as_str()?.to_owned()))
-                .collect();
+            let found: BTreeSet<String> =
+                rows.iter().filter_map(|row| Some(row["asset_uri"].as_str()?.to_owned())).collect();
             if found != expected {
-                findings
-                    .violations
-                    .push(format!("{filter} finds {found:?} and not {expected:?}"));
+                findings.violations.push(format!("{filter} finds {found:?} and not {expected:?}"));
             }
         }
     }
@@ -161,19 +143,13 @@ fn check_objects(
         match api.object(&content.id()) {
             Ok(response) if response.status != 200 => {
                 let answer = format!("{} {}", response.status, response.text());
-                findings
-                    .violations
-                    .push(format!("object of {content:?}: {answer}"));
+                findings.violations.push(format!("object of {content:?}: {answer}"));
             }
             Ok(response) if response.body != content.bytes() => {
-                findings
-                    .violations
-                    .push(format!("object of {content:?}: wrong bytes"));
+                findings.violations.push(format!("object of {content:?}: wrong bytes"));
             }
             Ok(_) => {}
-            Err(error) => findings
-                .violations
-                .push(format!("object of {content:?}: {error:#}")),
+            Err(error) => findings.violations.push(format!("object of {content:?}: {error:#}")),
         }
     }
     Ok(())
@@ -182,10 +158,7 @@ fn check_objects(
 /// After the sweep the node holds exactly the contents that some asset names.
 fn check_orphans(api: &mut Api, clients: &[Client], findings: &mut Findings) -> Result<()> {
     let contents = contents(clients);
-    let assets: usize = clients
-        .iter()
-        .map(|client| client.ledger.assets().count())
-        .sum();
+    let assets: usize = clients.iter().map(|client| client.ledger.assets().count()).sum();
     let bytes: usize = contents.iter().map(|content| content.size).sum();
     let expected = json!([assets, contents.len(), bytes]);
     let mut last = Value::Null;
@@ -202,9 +175,5 @@ fn check_orphans(api: &mut Api, clients: &[Client], findings: &mut Findings) -> 
 }
 
 fn contents(clients: &[Client]) -> BTreeSet<Content> {
-    clients
-        .iter()
-        .flat_map(|client| client.ledger.assets())
-        .filter_map(|a| a.content)
-        .collect()
+    clients.iter().flat_map(|client| client.ledger.assets()).filter_map(|a| a.content).collect()
 }

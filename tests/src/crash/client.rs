@@ -9,7 +9,8 @@ use serde_json::json;
 use super::ledger::{Asset, Change, Ledger, Step, uri_of};
 use crate::api::Api;
 use crate::content::Content;
-use crate::http::{Method, Request, Response, encode_segment};
+use crate::http::request::{Method, Request, encode_segment};
+use crate::http::response::Response;
 use crate::random::Random;
 
 /// Few names, so that one is created, changed and deleted often.
@@ -60,13 +61,8 @@ impl Client {
     pub(crate) fn work(&mut self, address: SocketAddr, cut: &AtomicBool) {
         let mut api = Api::new(address);
         loop {
-            let Action {
-                request,
-                status,
-                change,
-            } = self.next_action();
-            self.touched
-                .extend(change.iter().map(|step| step.uri.clone()));
+            let Action { request, status, change } = self.next_action();
+            self.touched.extend(change.iter().map(|step| step.uri.clone()));
             self.ledger.begin(change);
             let answer = api.call(&request);
             let cut = cut.load(Ordering::Acquire);
@@ -92,8 +88,7 @@ impl Client {
         if response.status != 503 {
             let call = format!("{:?} {}", request.method(), request.target());
             let answer = format!("{} {}", response.status, response.text());
-            self.violations
-                .push(format!("{call}: {answer} instead of {status}"));
+            self.violations.push(format!("{call}: {answer} instead of {status}"));
         }
     }
 
@@ -114,33 +109,17 @@ impl Client {
         match self.random.within(0..100) {
             0..80 => {
                 let asset = self.new_asset(name, true);
-                Action {
-                    request: upload(&asset),
-                    status: 201,
-                    change: creation(asset),
-                }
+                Action { request: upload(&asset), status: 201, change: creation(asset) }
             }
             80..90 => {
                 let asset = self.new_asset(name, false);
                 let request = Request::json(Method::Post, "/asset", &asset.description());
-                Action {
-                    request,
-                    status: 201,
-                    change: creation(asset),
-                }
+                Action { request, status: 201, change: creation(asset) }
             }
-            90..95 => Action {
-                request: deletion(&uri),
-                status: 404,
-                change: Change::new(),
-            },
+            90..95 => Action { request: deletion(&uri), status: 404, change: Change::new() },
             _ => {
                 let request = put(&uri, &json!({"asset_metadata.revision": 0}));
-                Action {
-                    request,
-                    status: 404,
-                    change: Change::new(),
-                }
+                Action { request, status: 404, change: Change::new() }
             }
         }
     }
@@ -151,48 +130,23 @@ impl Client {
             0..40 => {
                 let revision = self.next_revision();
                 let request = put(&uri, &json!({"asset_metadata.revision": revision}));
-                let after = Asset {
-                    revision,
-                    ..asset.clone()
-                };
-                let change = vec![Step {
-                    uri,
-                    before: Some(asset),
-                    after: Some(after),
-                }];
-                Action {
-                    request,
-                    status: 200,
-                    change,
-                }
+                let after = Asset { revision, ..asset.clone() };
+                let change = vec![Step { uri, before: Some(asset), after: Some(after) }];
+                Action { request, status: 200, change }
             }
             40..55 => self.rename(asset),
             55..80 => {
                 let request = deletion(&uri);
-                let change = vec![Step {
-                    uri,
-                    before: Some(asset),
-                    after: None,
-                }];
-                Action {
-                    request,
-                    status: 200,
-                    change,
-                }
+                let change = vec![Step { uri, before: Some(asset), after: None }];
+                Action { request, status: 200, change }
             }
             // The same again is safe for uploads; anything else under a taken uri is a conflict.
-            80..90 if asset.content.is_some() => Action {
-                request: upload(&asset),
-                status: 200,
-                change: Change::new(),
-            },
+            80..90 if asset.content.is_some() => {
+                Action { request: upload(&asset), status: 200, change: Change::new() }
+            }
             _ => {
                 let other = self.new_asset(asset.name, true);
-                Action {
-                    request: upload(&other),
-                    status: 409,
-                    change: Change::new(),
-                }
+                Action { request: upload(&other), status: 409, change: Change::new() }
             }
         }
     }
@@ -201,62 +155,26 @@ impl Client {
         let name = self.any_name();
         let (from, to) = (asset.uri(), uri_of(&name));
         let revision = self.next_revision();
-        let request = put(
-            &from,
-            &json!({"asset_name": name, "asset_metadata.revision": revision}),
-        );
-        let after = Asset {
-            name,
-            revision,
-            ..asset.clone()
-        };
+        let request = put(&from, &json!({"asset_name": name, "asset_metadata.revision": revision}));
+        let after = Asset { name, revision, ..asset.clone() };
         if from == to {
-            let change = vec![Step {
-                uri: from,
-                before: Some(asset),
-                after: Some(after),
-            }];
-            return Action {
-                request,
-                status: 200,
-                change,
-            };
+            let change = vec![Step { uri: from, before: Some(asset), after: Some(after) }];
+            return Action { request, status: 200, change };
         }
         if self.ledger.get(&to).is_some() {
-            return Action {
-                request,
-                status: 409,
-                change: Change::new(),
-            };
+            return Action { request, status: 409, change: Change::new() };
         }
         let change = vec![
-            Step {
-                uri: from,
-                before: Some(asset),
-                after: None,
-            },
-            Step {
-                uri: to,
-                before: None,
-                after: Some(after),
-            },
+            Step { uri: from, before: Some(asset), after: None },
+            Step { uri: to, before: None, after: Some(after) },
         ];
-        Action {
-            request,
-            status: 200,
-            change,
-        }
+        Action { request, status: 200, change }
     }
 
     fn new_asset(&mut self, name: String, stored: bool) -> Asset {
         let revision = self.next_revision();
         let content = stored.then(|| self.any_content());
-        Asset {
-            name,
-            owner: self.owner,
-            revision,
-            content,
-        }
+        Asset { name, owner: self.owner, revision, content }
     }
 
     fn next_revision(&mut self) -> u64 {
@@ -268,30 +186,15 @@ impl Client {
         if self.random.chance(30) {
             let seed = self.random.within(0..SHARED_CONTENTS);
             // The size follows from the seed, else it would be another content.
-            return Content {
-                seed,
-                size: size_of(&mut Random::seeded(seed)),
-            };
+            return Content { seed, size: size_of(&mut Random::seeded(seed)) };
         }
-        Content {
-            seed: self.random.number(),
-            size: size_of(&mut self.random),
-        }
+        Content { seed: self.random.number(), size: size_of(&mut self.random) }
     }
 }
 
 /// Small ones, the edges of the layout, and some of several chunks.
 fn size_of(random: &mut Random) -> usize {
-    const EDGES: [usize; 8] = [
-        0,
-        1,
-        GROUP - 1,
-        GROUP,
-        GROUP + 1,
-        CHUNK - 1,
-        CHUNK,
-        CHUNK + 1,
-    ];
+    const EDGES: [usize; 8] = [0, 1, GROUP - 1, GROUP, GROUP + 1, CHUNK - 1, CHUNK, CHUNK + 1];
     match random.within(0..100) {
         0..60 => 1 + random.below(4 * 1024),
         60..75 => *random.pick(&EDGES),
@@ -301,11 +204,7 @@ fn size_of(random: &mut Random) -> usize {
 }
 
 fn creation(asset: Asset) -> Change {
-    vec![Step {
-        uri: asset.uri(),
-        before: None,
-        after: Some(asset),
-    }]
+    vec![Step { uri: asset.uri(), before: None, after: Some(asset) }]
 }
 
 fn upload(asset: &Asset) -> Request {
@@ -314,11 +213,7 @@ fn upload(asset: &Asset) -> Request {
 }
 
 fn put(uri: &str, patch: &serde_json::Value) -> Request {
-    Request::json(
-        Method::Put,
-        format!("/asset/{}", encode_segment(uri)),
-        patch,
-    )
+    Request::json(Method::Put, format!("/asset/{}", encode_segment(uri)), patch)
 }
 
 fn deletion(uri: &str) -> Request {

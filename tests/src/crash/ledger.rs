@@ -38,15 +38,11 @@ impl Asset {
         expected["asset_uri"] = json!(self.uri());
         expected["asset_id"] = json!(self.content.map_or_else(String::new, Content::id));
         let members = expected.as_object().expect("made as an object");
-        let wrong = members
-            .iter()
-            .find(|(name, value)| row[name.as_str()] != **value);
+        let wrong = members.iter().find(|(name, value)| row[name.as_str()] != **value);
         if let Some((name, value)) = wrong {
             return Some(format!("{name} is {} and not {value}", row[name.as_str()]));
         }
-        let size = self
-            .content
-            .map_or(Value::Null, |content| json!(content.size));
+        let size = self.content.map_or(Value::Null, |content| json!(content.size));
         let served = &row["asset_file_info"]["file_size"];
         (*served != size).then(|| format!("file_size is {served} and not {size}"))
     }
@@ -123,9 +119,7 @@ impl Ledger {
             return Ending::Idle;
         };
         let all = |side: fn(&Step) -> &Option<Asset>| {
-            change
-                .iter()
-                .find_map(|step| mismatch(side(step).as_ref(), rows.get(&step.uri)))
+            change.iter().find_map(|step| mismatch(side(step).as_ref(), rows.get(&step.uri)))
         };
         let Some(not_before) = all(|step| &step.before) else {
             self.refuse();
@@ -163,12 +157,7 @@ mod tests {
     use super::*;
 
     fn asset(name: &str, revision: u64) -> Asset {
-        Asset {
-            name: name.into(),
-            owner: 1,
-            revision,
-            content: Some(Content { seed: 1, size: 9 }),
-        }
+        Asset { name: name.into(), owner: 1, revision, content: Some(Content { seed: 1, size: 9 }) }
     }
 
     /// A row as a node would serve it.
@@ -182,19 +171,12 @@ mod tests {
 
     fn rename(from: &Asset, to: &Asset) -> Change {
         let step = |uri, before, after| Step { uri, before, after };
-        vec![
-            step(from.uri(), Some(from.clone()), None),
-            step(to.uri(), None, Some(to.clone())),
-        ]
+        vec![step(from.uri(), Some(from.clone()), None), step(to.uri(), None, Some(to.clone()))]
     }
 
     fn holding(asset: &Asset) -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.begin(vec![Step {
-            uri: asset.uri(),
-            before: None,
-            after: Some(asset.clone()),
-        }]);
+        ledger.begin(vec![Step { uri: asset.uri(), before: None, after: Some(asset.clone()) }]);
         ledger.acknowledge();
         ledger
     }
@@ -202,10 +184,7 @@ mod tests {
     #[test]
     fn an_acknowledged_asset_that_is_gone_or_changed_is_lost() {
         let ledger = holding(&asset("a", 1));
-        assert_eq!(
-            ledger.losses(&BTreeMap::from([row(&asset("a", 1))])),
-            Vec::<String>::new()
-        );
+        assert_eq!(ledger.losses(&BTreeMap::from([row(&asset("a", 1))])), Vec::<String>::new());
         assert!(ledger.losses(&BTreeMap::new())[0].contains("missing"));
         let changed = BTreeMap::from([row(&asset("a", 2))]);
         assert!(ledger.losses(&changed)[0].contains("asset_metadata"));
@@ -214,10 +193,7 @@ mod tests {
     #[test]
     fn an_unacknowledged_rename_is_all_or_nothing() {
         let (old, new) = (asset("a", 1), asset("b", 2));
-        let cases = [
-            (vec![row(&old)], Ending::Undone),
-            (vec![row(&new)], Ending::Done),
-        ];
+        let cases = [(vec![row(&old)], Ending::Undone), (vec![row(&new)], Ending::Done)];
         for (rows, ending) in cases {
             let mut ledger = holding(&old);
             ledger.begin(rename(&old, &new));
@@ -228,10 +204,7 @@ mod tests {
         for rows in [vec![row(&old), row(&new)], vec![]] {
             let mut ledger = holding(&old);
             ledger.begin(rename(&old, &new));
-            assert!(matches!(
-                ledger.settle(&BTreeMap::from_iter(rows)),
-                Ending::Half(_)
-            ));
+            assert!(matches!(ledger.settle(&BTreeMap::from_iter(rows)), Ending::Half(_)));
         }
     }
 

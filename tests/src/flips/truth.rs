@@ -31,58 +31,29 @@ pub(super) struct Served {
 impl Truth {
     /// Fills an empty node with small, middle and large contents, external assets, and some deleted ones.
     pub(super) fn store(api: &mut Api, random: &mut Random) -> Result<Self> {
-        let mut truth = Self {
-            rows: BTreeMap::new(),
-            contents: BTreeMap::new(),
-        };
+        let mut truth = Self { rows: BTreeMap::new(), contents: BTreeMap::new() };
         for (number, size) in sizes(random).into_iter().enumerate() {
-            let content = Content {
-                seed: random.number(),
-                size,
-            };
+            let content = Content { seed: random.number(), size };
             let description = description(number);
             let answer = api.upload(&description, &content.bytes())?;
-            ensure!(
-                answer.status == 201,
-                "upload: {} {}",
-                answer.status,
-                answer.text()
-            );
+            ensure!(answer.status == 201, "upload: {} {}", answer.status, answer.text());
             truth.contents.insert(content.id(), content);
         }
         for number in 100..120 {
             let answer = api.create(&description(number))?;
-            ensure!(
-                answer.status == 201,
-                "create: {} {}",
-                answer.status,
-                answer.text()
-            );
+            ensure!(answer.status == 201, "create: {} {}", answer.status, answer.text());
         }
         for number in [3, 20, 101] {
             let uri = format!("asset-{number}:1-t");
             let row = api.find(&uri)?.json()?;
-            truth
-                .contents
-                .remove(row["data"]["asset_id"].as_str().unwrap_or_default());
+            truth.contents.remove(row["data"]["asset_id"].as_str().unwrap_or_default());
             let answer = api.delete(&uri)?;
-            ensure!(
-                answer.status == 200,
-                "delete: {} {}",
-                answer.status,
-                answer.text()
-            );
+            ensure!(answer.status == 200, "delete: {} {}", answer.status, answer.text());
         }
         for row in api.query_all(&json!({}))? {
-            truth.rows.insert(
-                row["asset_uri"].as_str().unwrap_or_default().to_owned(),
-                row,
-            );
+            truth.rows.insert(row["asset_uri"].as_str().unwrap_or_default().to_owned(), row);
         }
-        ensure!(
-            truth.rows.len() == 20 + truth.contents.len() - 1,
-            "some rows are missing"
-        );
+        ensure!(truth.rows.len() == 20 + truth.contents.len() - 1, "some rows are missing");
         Ok(truth)
     }
 
@@ -127,27 +98,15 @@ impl Truth {
         self.compare_list(api, &json!({}), &all, served);
         for group in 0..GROUPS {
             let member = |row: &Value| row["asset_metadata"]["group"] == json!(group);
-            let expected = self
-                .rows
-                .iter()
-                .filter(|(_, row)| member(row))
-                .map(|(uri, _)| uri);
+            let expected = self.rows.iter().filter(|(_, row)| member(row)).map(|(uri, _)| uri);
             let filter = json!({"asset_metadata.group": group});
             self.compare_list(api, &filter, &expected.collect(), served);
         }
     }
 
-    fn compare_list(
-        &self,
-        api: &mut Api,
-        filter: &Value,
-        expected: &BTreeSet<&String>,
-        served: &mut Served,
-    ) {
+    fn compare_list(&self, api: &mut Api, filter: &Value, expected: &BTreeSet<&String>, served: &mut Served) {
         let Ok(rows) = api.query_all(filter) else {
-            served
-                .rows_withheld
-                .extend(expected.iter().map(|uri| (*uri).clone()));
+            served.rows_withheld.extend(expected.iter().map(|uri| (*uri).clone()));
             return;
         };
         let mut listed = BTreeSet::new();
@@ -161,15 +120,12 @@ impl Truth {
             }
         }
         let missing = expected.iter().filter(|uri| !listed.contains(**uri));
-        served
-            .rows_withheld
-            .extend(missing.map(|uri| (*uri).clone()));
+        served.rows_withheld.extend(missing.map(|uri| (*uri).clone()));
     }
 }
 
 fn contains(whole: &Value, part: &Value) -> bool {
-    part.as_object()
-        .is_some_and(|members| members.iter().all(|(name, value)| whole[name] == *value))
+    part.as_object().is_some_and(|members| members.iter().all(|(name, value)| whole[name] == *value))
 }
 
 fn description(number: usize) -> Value {

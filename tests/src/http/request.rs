@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::multipart;
+
 /// The methods that the tests use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -67,12 +69,7 @@ impl Request {
     /// A request without a body.
     #[must_use]
     pub fn new(method: Method, target: impl Into<String>) -> Self {
-        Self {
-            method,
-            target: target.into(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { method, target: target.into(), headers: Vec::new(), body: Vec::new() }
     }
 
     /// `GET target`
@@ -92,18 +89,13 @@ impl Request {
     /// `POST /upload_asset` as curl sends it: the file first, then its description.
     #[must_use]
     pub fn upload(file_name: &str, content: &[u8], description: &Value) -> Self {
-        let file = format!("name=\"asset\"; filename=\"{file_name}\"\r\n{OCTETS}");
+        let octets = "Content-Type: application/octet-stream";
+        let file = format!("name=\"asset\"; filename=\"{file_name}\"\r\n{octets}");
         let description = description.to_string();
-        let parts = [
-            (file.as_str(), content),
-            ("name=\"asset_metadata\"", description.as_bytes()),
-        ];
+        let parts = [(file.as_str(), content), ("name=\"asset_metadata\"", description.as_bytes())];
         Self::new(Method::Post, "/upload_asset")
-            .with_header(
-                "Content-Type",
-                &format!("multipart/form-data; boundary={BOUNDARY}"),
-            )
-            .with_body(multipart(&parts))
+            .with_header("Content-Type", multipart::CONTENT_TYPE)
+            .with_body(multipart::body(&parts))
     }
 
     /// Adds a header.
@@ -120,26 +112,28 @@ impl Request {
         self
     }
 
-    pub(crate) const fn method(&self) -> Method {
+    /// How it is called.
+    #[must_use]
+    pub const fn method(&self) -> Method {
         self.method
     }
 
-    pub(crate) fn target(&self) -> &str {
+    /// What it calls.
+    #[must_use]
+    pub fn target(&self) -> &str {
         &self.target
     }
 
-    pub(crate) fn body(&self) -> &[u8] {
+    /// The bytes after the head.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
         &self.body
     }
 
     /// The head with its closing empty line.
     #[must_use]
     pub fn head(&self) -> Vec<u8> {
-        let mut head = format!(
-            "{} {} HTTP/1.1\r\nHost: node\r\n",
-            self.method.name(),
-            self.target
-        );
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: node\r\n", self.method.name(), self.target);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
@@ -151,26 +145,6 @@ impl Request {
         head.push_str("\r\n");
         head.into_bytes()
     }
-}
-
-const BOUNDARY: &str = "assetmesh-test-boundary-5f1c";
-const OCTETS: &str = "Content-Type: application/octet-stream";
-
-/// A multipart body. Each part is what follows `Content-Disposition: form-data; ` (further header
-/// lines included, as they are) and its bytes. The boundary is the one [`Request::upload`] announces.
-#[must_use]
-pub fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (disposition, bytes) in parts {
-        body.extend_from_slice(
-            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {disposition}\r\n\r\n")
-                .as_bytes(),
-        );
-        body.extend_from_slice(bytes);
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-    body
 }
 
 /// One path segment: everything but unreserved characters is percent-encoded.
@@ -203,13 +177,6 @@ mod tests {
     #[test]
     fn a_segment_keeps_only_unreserved_characters() {
         assert_eq!(encode_segment("a b/é:1-t"), "a%20b%2F%C3%A9%3A1-t");
-    }
-
-    #[test]
-    fn a_multipart_body_ends_with_its_closing_boundary() {
-        let body = String::from_utf8(multipart(&[("name=\"a\"", b"1")])).unwrap();
-        assert!(body.contains("form-data; name=\"a\"\r\n\r\n1\r\n--"));
-        assert!(body.ends_with("--\r\n"));
     }
 
     #[test]

@@ -41,29 +41,17 @@ impl Response {
         let line = read_line(stream)?;
         let mut words = line.splitn(3, ' ');
         let version = words.next().unwrap_or_default();
-        ensure!(
-            version.starts_with("HTTP/1."),
-            "not a status line: {line:?}"
-        );
+        ensure!(version.starts_with("HTTP/1."), "not a status line: {line:?}");
         let status = words.next().and_then(|code| code.parse().ok());
         let status = status.with_context(|| format!("not a status line: {line:?}"))?;
         let mut headers = Vec::new();
         loop {
             let line = read_line(stream)?;
             if line.is_empty() {
-                return Ok(Self {
-                    status,
-                    headers,
-                    body: Vec::new(),
-                });
+                return Ok(Self { status, headers, body: Vec::new() });
             }
-            ensure!(
-                headers.len() < HEADERS_MAX,
-                "more than {HEADERS_MAX} headers"
-            );
-            let (name, value) = line
-                .split_once(':')
-                .with_context(|| format!("no header: {line:?}"))?;
+            ensure!(headers.len() < HEADERS_MAX, "more than {HEADERS_MAX} headers");
+            let (name, value) = line.split_once(':').with_context(|| format!("no header: {line:?}"))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
@@ -77,11 +65,7 @@ impl Response {
             Some(length) => {
                 let length: u64 = length.parse().context("Content-Length")?;
                 stream.take(length).read_to_end(&mut body)?;
-                ensure!(
-                    body.len() as u64 == length,
-                    "{} of {length} bytes, then the end",
-                    body.len()
-                );
+                ensure!(body.len() as u64 == length, "{} of {length} bytes, then the end", body.len());
             }
             None => {
                 stream.read_to_end(&mut body)?;
@@ -93,10 +77,7 @@ impl Response {
     /// The value of a header, named in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(given, _)| given == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON.
@@ -117,21 +98,14 @@ impl Response {
     /// True if the node will close the connection after this answer.
     #[must_use]
     pub fn closes(&self) -> bool {
-        self.header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
 fn read_line(stream: &mut impl BufRead) -> Result<String> {
     let mut line = Vec::new();
-    stream
-        .take(LINE_BYTES_MAX)
-        .read_until(b'\n', &mut line)
-        .context("read a line")?;
-    ensure!(
-        line.pop() == Some(b'\n'),
-        "the connection ended within a head"
-    );
+    stream.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).context("read a line")?;
+    ensure!(line.pop() == Some(b'\n'), "the connection ended within a head");
     if line.last() == Some(&b'\r') {
         line.pop();
     }
@@ -146,10 +120,7 @@ fn read_chunks(stream: &mut impl BufRead) -> Result<Vec<u8>> {
         let size = u64::from_str_radix(size, 16).with_context(|| format!("chunk size {size:?}"))?;
         let before = body.len() as u64;
         stream.take(size).read_to_end(&mut body)?;
-        ensure!(
-            body.len() as u64 - before == size,
-            "the connection ended within a chunk"
-        );
+        ensure!(body.len() as u64 - before == size, "the connection ended within a chunk");
         if !read_line(stream)?.is_empty() {
             bail!("a chunk without its end");
         }

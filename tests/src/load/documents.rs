@@ -6,13 +6,7 @@ use serde_json::{Value, json};
 /// How many documents share one `asset_metadata.batch`: what the indexed query returns.
 const BATCH: u64 = 100;
 
-const TASKS: [&str; 5] = [
-    "image-classification",
-    "text-generation",
-    "translation",
-    "speech",
-    "detection",
-];
+const TASKS: [&str; 5] = ["image-classification", "text-generation", "translation", "speech", "detection"];
 const FRAMEWORKS: [&str; 4] = ["pytorch", "tensorflow", "jax", "onnx"];
 const LICENSES: [&str; 4] = ["apache-2.0", "mit", "proprietary", "cc-by-4.0"];
 
@@ -59,14 +53,8 @@ mod tests {
 
     #[test]
     fn documents_have_the_size_of_real_ones_and_repeat() {
-        let total: usize = (0..1000)
-            .map(|number| document(number).to_string().len())
-            .sum();
-        assert!(
-            (380..470).contains(&(total / 1000)),
-            "{} bytes on average",
-            total / 1000
-        );
+        let total: usize = (0..1000).map(|number| document(number).to_string().len()).sum();
+        assert!((380..470).contains(&(total / 1000)), "{} bytes on average", total / 1000);
         assert_eq!(document(5), document(5));
         assert_ne!(document(5)["asset_name"], document(6)["asset_name"]);
     }
@@ -76,8 +64,7 @@ mod tests {
         for round in 0..5 {
             let filter = batch_filter(round, 1000);
             let wanted = &filter["asset_metadata.batch"];
-            let members =
-                (0..1000).filter(|number| document(*number)["asset_metadata"]["batch"] == *wanted);
+            let members = (0..1000).filter(|number| document(*number)["asset_metadata"]["batch"] == *wanted);
             assert_eq!(members.count(), 100);
         }
     }
