@@ -1,3 +1,76 @@
 //! The `assetmesh` binary: parses the command line and calls one verb. It holds no logic of a node.
 
-fn main() {}
+mod args;
+mod client;
+mod exit;
+mod output;
+mod settings;
+mod verbs;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{Cli, ClientArgs, OutputArgs, Verb};
+use crate::client::Client;
+use crate::output::{Output, complain};
+use crate::settings::Layers;
+
+fn main() -> ExitCode {
+    let Err(error) = run(Cli::parse().verb) else { return ExitCode::SUCCESS };
+    match exit::code_of(&error) {
+        None => ExitCode::SUCCESS,
+        Some(exit) => {
+            complain(format_args!("assetmesh: {error:#}"));
+            exit.into()
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Upload(args) => {
+            ask(&args.client, &args.output, async |c, o| verbs::upload::run(&args, c, o).await)
+        }
+        Verb::Download(args) => {
+            ask(&args.client, &args.output, async |c, o| verbs::download::run(&args, c, o).await)
+        }
+        Verb::Ls(args) => ask(&args.client, &args.output, async |c, o| verbs::ls::run(&args, c, o).await),
+        Verb::Query(args) => {
+            ask(&args.client, &args.output, async |c, o| verbs::query::run(&args, c, o).await)
+        }
+        Verb::Show(args) => ask(&args.client, &args.output, async |c, o| verbs::show::run(&args, c, o).await),
+        Verb::Update(args) => {
+            ask(&args.client, &args.output, async |c, o| verbs::update::run(&args, c, o).await)
+        }
+        Verb::Rm(args) => ask(&args.client, &args.output, async |c, o| verbs::rm::run(&args, c, o).await),
+        Verb::Filter(args) => verbs::filter::run(&args),
+        Verb::Completion { shell } => verbs::completion::run(shell),
+    }
+}
+
+/// Runs a verb that talks to a node.
+fn ask(
+    client: &ClientArgs,
+    output: &OutputArgs,
+    verb: impl AsyncFnOnce(&Client, Output) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let settings = Layers::read(client.config.config.as_deref(), &variable)?.client(client)?;
+    let client = Client::new(&settings)?;
+    block_on(verb(&client, output.into()))
+}
+
+/// Runs one future to its end. What it left behind, such as a read of standard input, does not hold up the exit.
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime: Runtime =
+        Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let done = runtime.block_on(future);
+    runtime.shutdown_background();
+    done
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

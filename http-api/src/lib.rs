@@ -1,1 +1,35 @@
-//! The axum façade: turns requests into calls of a [`assetmesh_node`] node. It knows neither redb nor libp2p.
+//! The axum façade of a node: routes, limits, and the one place where an error becomes a status.
+//! It knows nothing of how the node stores or finds anything.
+
+mod activity;
+mod answer;
+mod app;
+mod assets;
+mod config;
+mod connection;
+mod descriptors;
+mod disposition;
+mod docs;
+mod envelope;
+mod error;
+mod extract;
+mod federation;
+mod form;
+mod health;
+mod metrics;
+mod multipart;
+mod node;
+mod objects;
+mod paced;
+mod params;
+mod query;
+mod range;
+mod routes;
+mod schema;
+mod serve;
+mod socket;
+mod upload;
+
+pub use config::Config;
+pub use routes::router;
+pub use serve::serve;

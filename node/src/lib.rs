@@ -1,5 +1,13 @@
-//! The actors of one node. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
-
+pub mod blobs;
+pub mod catalog;
+pub mod clock;
+pub mod identity;
+mod node;
 pub mod storage;
+mod sweeper;
+pub mod verify;
+
+pub use node::{Config, Node, NodeFacts, StartError};

@@ -202,10 +202,36 @@ impl Store {
         work: impl FnOnce(&WriteTransaction) -> Result<T, E>,
     ) -> Result<T, E> {
         let session = self.session()?;
+        self.change(&session, sync, work)
+    }
+
+    /// Like [`Store::update`], but only in the session of this number.
+    ///
+    /// # Errors
+    /// [`StoreError::Interrupted`] if the file has been reopened; `work` did not run.
+    pub(crate) fn update_within<T, E: From<StoreError>>(
+        &self,
+        number: u64,
+        sync: Sync,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let session = self.session()?;
+        if session.number != number {
+            return Err(StoreError::Interrupted.into());
+        }
+        self.change(&session, sync, work)
+    }
+
+    fn change<T, E: From<StoreError>>(
+        &self,
+        session: &Session,
+        sync: Sync,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, E>,
+    ) -> Result<T, E> {
         let outcome = guard::catch(guard::Role::Writer, || {
             let transaction = session.begin(sync)?;
             let value = work(&transaction)?;
-            commit(&session, transaction, sync)?;
+            commit(session, transaction, sync)?;
             Ok(value)
         });
         let outcome = outcome.unwrap_or_else(|damage| {
@@ -214,7 +240,7 @@ impl Store {
         });
         match session.backend.fault() {
             Some(fault) if outcome.is_err() => {
-                self.reopen(&session)?;
+                self.reopen(session)?;
                 Err(StoreError::from(fault).into())
             }
             _ => outcome,

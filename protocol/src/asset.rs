@@ -120,7 +120,7 @@ fn uri_part(member: &str, value: ValueRef<'_>) -> Result<Option<String>, AssetEr
         ValueRef::Null | ValueRef::Bool(false) | ValueRef::Int(0) => Ok(None),
         ValueRef::Bool(true) => Ok(Some("True".to_owned())),
         ValueRef::Int(number) => Ok(Some(number.to_string())),
-        ValueRef::Double(number) if number == 0.0 => Ok(None),
+        ValueRef::Double(0.0) => Ok(None),
         ValueRef::Double(number) => Ok(Some(format!("{number:?}"))),
         ValueRef::String(_) => Ok(value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)),
         ValueRef::Object(_) | ValueRef::Array(_) => Err(wrong_type(member, "a string, number or boolean")),

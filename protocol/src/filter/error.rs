@@ -7,8 +7,8 @@ use crate::document::{JsonError, JsonFault};
 /// Why a filter is refused before any document is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// The filter is not JSON.
-    #[error("the filter is not JSON: {0}")]
+    /// The filter is not JSON, or holds a number that cannot be represented.
+    #[error("the filter cannot be read: {0}")]
     Json(JsonError),
     /// An operand, a path or the shape of the filter is wrong.
     #[error("{place}: {reason}")]

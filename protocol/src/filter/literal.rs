@@ -93,8 +93,9 @@ impl Set {
             Some(ValueRef::Int(value)) => self.has_number(Number::Int(value)),
             Some(ValueRef::Double(value)) => self.has_number(Number::Double(value)),
             Some(ValueRef::String(text)) => {
-                let found = |member: &Box<str>| member.as_bytes().cmp(text.as_bytes());
-                self.texts.binary_search_by(found).is_ok()
+                let wanted = text.as_bytes();
+                let found = self.texts.binary_search_by(|m| m.as_bytes().cmp(wanted));
+                found.is_ok()
             }
             Some(value) => {
                 let found = |member: &Document| member.root().cmp_total(&value);

@@ -44,10 +44,8 @@ const STACK_BYTES: usize = 256 * 1024;
 /// The pattern where it is not applied to a path.
 const EXPRESSION: &str = "$expr";
 
-/// Words that, in `(*WORD)` at its very beginning, would change how PCRE reads the pattern or lift limits.
-const OPTION_VERBS: [&str; 21] = [
-    "UTF",
-    "UCP",
+/// Words that, as `(*WORD)` at its very beginning, would change how PCRE reads the pattern or lift limits.
+const REFUSED_VERBS: [&str; 18] = [
     "NO_JIT",
     "NO_START_OPT",
     "NO_AUTO_POSSESS",
@@ -66,12 +64,12 @@ const OPTION_VERBS: [&str; 21] = [
     "ANYCRLF",
     "ANY",
     "NUL",
-    "BSR_ANYCRLF",
 ];
 
 /// A checked and compiled regular expression.
 #[derive(Debug)]
 pub(super) struct Pattern {
+    /// The pattern behind its option verbs.
     text: Box<str>,
     flags: Flags,
     /// The path it is applied to, for errors; nothing within `$expr`.
@@ -87,21 +85,25 @@ struct Flags {
     multi_line: bool,
     dot_all: bool,
     extended: bool,
+    /// Unicode properties for classes, asked for by `(*UCP)`.
+    properties: bool,
 }
 
 impl Pattern {
     /// Compiles a pattern. The failure is the end of a sentence.
     pub(super) fn new(text: &str, flags: &str, path: Option<&str>) -> Result<Self, String> {
-        let flags = Flags::new(flags)?;
+        let mut flags = Flags::new(flags)?;
         if text.contains('\0') {
             return Err("the pattern holds a NUL character".into());
         }
-        if let Some(verb) = option_verb(text) {
-            return Err(format!("(*{verb}) may not begin the pattern"));
-        }
-        let steps = format!("(*LIMIT_MATCH={QUICK_STEPS})(*LIMIT_HEAP={HEAP_KIB})");
-        let quick = flags.compile(&format!("{steps}{text}"), true);
-        let quick = quick.map_err(|error| format!("the pattern does not compile: {error}"))?;
+        let text = flags.take_verbs(text)?;
+        let quick = flags.compile(&format!("(*LIMIT_MATCH={QUICK_STEPS})"), text, true);
+        let quick = quick.map_err(|error| {
+            // The offset in the library's sentence counts our verbs as well.
+            let sentence = error.to_string();
+            let reason = sentence.rsplit_once(": ").map_or("", |(_, reason)| reason);
+            format!("the pattern does not compile: {reason}")
+        })?;
         Ok(Self {
             text: text.into(),
             flags,
@@ -137,23 +139,24 @@ impl Pattern {
     }
 
     fn compile_thorough(&self) -> Option<Regex> {
-        if let Some(whole) = self.self_searching(THOROUGH_STEPS)
-            && let Ok(regex) = self.flags.compile(&whole, true)
+        if let Some(whole) = self.self_searching()
+            && let Ok(regex) = self.flags.compile(&total(THOROUGH_STEPS), &whole, true)
         {
             return Some(regex);
         }
-        let modest = format!("(*LIMIT_MATCH={MODEST_STEPS}){}", self.text);
-        self.flags.compile(&modest, true).ok()
+        let verbs = format!("(*LIMIT_MATCH={MODEST_STEPS})");
+        self.flags.compile(&verbs, &self.text, true).ok()
     }
 
     fn compile_patient(&self) -> Option<Regex> {
-        let whole = self.self_searching(PATIENT_STEPS)?;
-        self.flags.compile(&whole, false).ok()
+        let whole = self.self_searching()?;
+        let verbs = total(PATIENT_STEPS);
+        self.flags.compile(&verbs, &whole, false).ok()
     }
 
     /// The pattern behind `\A` and a lazy walk. Not possible where the pattern speaks of its own start,
     /// by verbs that steer the search or by recursion into the whole.
-    fn self_searching(&self, steps: u32) -> Option<String> {
+    fn self_searching(&self) -> Option<String> {
         const OF_THE_WHOLE: [&str; 6] = ["(*", "(?R", "(?0", "\\g<0", "\\g'0", "(?C"];
         if OF_THE_WHOLE.iter().any(|mark| self.text.contains(mark)) {
             return None;
@@ -161,9 +164,7 @@ impl Pattern {
         // A comment of an extended pattern ends at the line's end, not at the bracket.
         let end = if self.flags.extended { "\n" } else { "" };
         let text = without_leading_dot_star(&self.text);
-        Some(format!(
-            "(*LIMIT_MATCH={steps})(*LIMIT_HEAP={HEAP_KIB})(*NO_AUTO_POSSESS)\\A(?s:.*?)(?:{text}{end})"
-        ))
+        Some(format!("\\A(?s:.*?)(?:{text}{end})"))
     }
 
     /// Whether no part of the pattern can run far without being counted: no atomic part, look-around,
@@ -217,25 +218,54 @@ impl Flags {
         Ok(flags)
     }
 
-    fn compile(self, pattern: &str, compiled: bool) -> Result<Regex, pcre2::Error> {
+    /// Reads the option verbs that are allowed, and returns what follows them. UTF is always on.
+    fn take_verbs<'p>(&mut self, text: &'p str) -> Result<&'p str, String> {
+        let mut rest = text;
+        loop {
+            if let Some(tail) = rest.strip_prefix("(*UCP)") {
+                self.properties = true;
+                rest = tail;
+            } else if let Some(tail) = rest.strip_prefix("(*UTF)") {
+                rest = tail;
+            } else if let Some(tail) = rest.strip_prefix("(*UTF8)") {
+                rest = tail;
+            } else {
+                return match refused_verb(rest) {
+                    Some(verb) => Err(format!("(*{verb}) may not begin the pattern")),
+                    None => Ok(rest),
+                };
+            }
+        }
+    }
+
+    /// Compiles a pattern behind verbs that set limits, for the just-in-time compiler or without it.
+    fn compile(self, verbs: &str, text: &str, in_time: bool) -> Result<Regex, pcre2::Error> {
+        let properties = if self.properties { "(*UCP)" } else { "" };
         RegexBuilder::new()
             .utf(true)
             .caseless(self.caseless)
             .multi_line(self.multi_line)
             .dotall(self.dot_all)
             .extended(self.extended)
-            .jit_if_available(compiled)
+            .jit_if_available(in_time)
             .max_jit_stack_size(Some(STACK_BYTES))
-            .build(pattern)
+            .build(&format!(
+                "(*LIMIT_HEAP={HEAP_KIB}){verbs}{properties}{text}"
+            ))
     }
 }
 
-/// The word of an option-setting verb at the beginning.
-fn option_verb(text: &str) -> Option<&str> {
+/// Limits for a pattern that searches by itself.
+fn total(steps: u32) -> String {
+    format!("(*LIMIT_MATCH={steps})(*NO_AUTO_POSSESS)")
+}
+
+/// The word of a verb at the beginning that is not allowed there.
+fn refused_verb(text: &str) -> Option<&str> {
     let word = text.strip_prefix("(*")?;
     let end = word.find(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
     let word = &word[..end.unwrap_or(word.len())];
-    (OPTION_VERBS.contains(&word) || word == "BSR_UNICODE").then_some(word)
+    (REFUSED_VERBS.contains(&word) || word.starts_with("BSR_")).then_some(word)
 }
 
 /// What may match nothing at the beginning does not change whether the rest is found.

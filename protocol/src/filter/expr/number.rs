@@ -7,11 +7,16 @@ use crate::filter::expr::tree::Function;
 use crate::filter::expr::value::Value;
 use crate::filter::literal::Number;
 
-/// Functions of numbers: null as soon as an argument is null or missing.
+/// Functions of numbers. `$add` and `$multiply` take their arguments in order: the first that is null or
+/// missing makes null, the first that is no number an error. For the others null comes before errors.
 pub(super) fn arithmetic<'e>(
     function: Function,
     arguments: &[Value<'e>],
 ) -> Result<Value<'e>, EvalError> {
+    let in_order = matches!(function, Function::Add | Function::Multiply);
+    if !in_order && arguments.iter().any(Value::is_nothing) {
+        return Ok(Value::NULL);
+    }
     let mut numbers = Vec::with_capacity(arguments.len());
     for argument in arguments {
         if argument.is_nothing() {

@@ -122,7 +122,7 @@ fn leaf_need(leaf: &Leaf, outer: Option<&str>) -> Need {
                 .collect(),
         ),
         // The conditions inside bear the path of the array, as their elements' terms do.
-        Predicate::ElementValue(node) => one_range(node.need(outer).simplified()),
+        Predicate::ElementValue(node) => element_need(node, outer),
         Predicate::ElementDocument(node) => node.need(Some(&path)),
         Predicate::Exists
         | Predicate::Type(_)
@@ -183,43 +183,67 @@ fn range_need(path: String, comparison: Comparison, literal: &Literal) -> Need {
     Need::Range { path, low, high }
 }
 
-/// Bounds that one and the same element satisfies make one range; bounds on a path alone do not, since
-/// different elements may satisfy them.
-fn one_range(need: Need) -> Need {
-    let Need::All(needs) = need else {
-        return need;
+/// Comparisons that one and the same element satisfies make one range; those on a path alone do not,
+/// since different elements may satisfy them.
+fn element_need(node: &Node, outer: Option<&str>) -> Need {
+    let Node::All(nodes) = node else {
+        return node.need(outer);
     };
-    let mut merged: Vec<Need> = Vec::new();
-    for need in needs {
-        match (merged.last_mut(), need) {
-            (
-                Some(Need::Range {
-                    high: high @ None,
-                    low: Some(low),
-                    ..
-                }),
-                Need::Range {
-                    low: None,
-                    high: Some(bound),
-                    ..
-                },
-            ) if same_kind(&low.value, &bound.value) => *high = Some(bound),
-            (
-                Some(Need::Range {
-                    low: low @ None,
-                    high: Some(high),
-                    ..
-                }),
-                Need::Range {
-                    low: Some(bound),
-                    high: None,
-                    ..
-                },
-            ) if same_kind(&high.value, &bound.value) => *low = Some(bound),
-            (_, need) => merged.push(need),
+    let mut needs: Vec<Need> = Vec::new();
+    let mut range = None;
+    for node in nodes {
+        let need = node.need(outer);
+        let compares =
+            matches!(node, Node::Leaf(leaf) if matches!(leaf.predicate, Predicate::Compare(..)));
+        match range.take() {
+            _ if !compares => needs.push(need),
+            None => range = Some(need),
+            Some(known) => match intersection(known, need) {
+                Ok(both) => range = Some(both),
+                Err([known, need]) => {
+                    needs.push(known);
+                    range = Some(need);
+                }
+            },
         }
     }
-    Need::All(merged).simplified()
+    needs.extend(range);
+    Need::All(needs)
+}
+
+/// One range of a lower and an upper bound, if that is what the two are.
+fn intersection(a: Need, b: Need) -> Result<Need, [Need; 2]> {
+    match (a, b) {
+        (
+            Need::Range {
+                path,
+                low: Some(low),
+                high: None,
+            },
+            Need::Range {
+                low: None,
+                high: Some(high),
+                ..
+            },
+        )
+        | (
+            Need::Range {
+                path,
+                low: None,
+                high: Some(high),
+            },
+            Need::Range {
+                low: Some(low),
+                high: None,
+                ..
+            },
+        ) if same_kind(&low.value, &high.value) => Ok(Need::Range {
+            path,
+            low: Some(low),
+            high: Some(high),
+        }),
+        (a, b) => Err([a, b]),
+    }
 }
 
 const fn same_kind(a: &Scalar, b: &Scalar) -> bool {

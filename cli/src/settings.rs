@@ -1,0 +1,190 @@
+//! Settings: flag, then `ASSETMESH_*`, then the TOML file, then the default, merged into checked objects.
+//! Nothing starts before all of them are checked.
+
+pub(crate) mod file;
+pub(crate) mod value;
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use self::file::FileSettings;
+use self::value::{Listen, LogFormat, NodeUrl, Span};
+use crate::args::{ClientArgs, NodeRunArgs};
+use crate::exit::Fault;
+
+/// A token is a header line; more than this is a wrong file.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// How `assetmesh node run` runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeSettings {
+    /// The folder of the node's key and stores; it is made if missing. In the working folder, so that a trial needs no rights.
+    pub(crate) data_dir: PathBuf,
+    /// Where HTTP is served. Loopback, because a node without tokens must not be open to the network by accident.
+    pub(crate) http: Listen,
+    /// The URL that others use, if it is not the bound address.
+    pub(crate) public_url: Option<NodeUrl>,
+    /// The node's name for people.
+    pub(crate) name: Option<String>,
+    /// Tags of the node.
+    pub(crate) labels: Vec<String>,
+    /// What is logged, in the form of `RUST_LOG`.
+    pub(crate) log_filter: String,
+    /// How it is logged.
+    pub(crate) log_format: LogFormat,
+}
+
+/// How a client verb reaches its node.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ClientSettings {
+    /// The node to ask.
+    pub(crate) node: NodeUrl,
+    /// The bearer token, if there is one.
+    pub(crate) token: Option<String>,
+    /// The longest wait without a byte in either direction. Longer than a node needs to sync a large upload.
+    pub(crate) idle_timeout: Duration,
+    /// How often a lost connection is tried again without progress. With the doubling pause: about half a minute.
+    pub(crate) retries: u32,
+}
+
+impl std::fmt::Debug for ClientSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientSettings")
+            .field("node", &self.node)
+            .field("token", &self.token.as_ref().map(|_| "(secret)"))
+            .field("idle_timeout", &self.idle_timeout)
+            .field("retries", &self.retries)
+            .finish()
+    }
+}
+
+/// The layers below the flags: the environment and the settings file.
+pub(crate) struct Layers<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    file: FileSettings,
+}
+
+impl std::fmt::Debug for Layers<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Layers").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Layers<'a> {
+    /// Reads the settings file that the flag or `ASSETMESH_CONFIG` names; without one there is none.
+    /// `env` looks up a variable; an empty one counts as not set.
+    pub(crate) fn read(flag: Option<&Path>, env: &'a dyn Fn(&str) -> Option<String>) -> Result<Self, Fault> {
+        let mut layers = Self { env, file: FileSettings::default() };
+        let path = flag.map(PathBuf::from).or_else(|| layers.var("ASSETMESH_CONFIG").map(PathBuf::from));
+        if let Some(path) = path {
+            layers.file = FileSettings::read(&path)?;
+        }
+        Ok(layers)
+    }
+
+    /// The settings of a node.
+    pub(crate) fn node(&mut self, args: &NodeRunArgs) -> Result<NodeSettings, Fault> {
+        let file = std::mem::take(&mut self.file.node);
+        let log = std::mem::take(&mut self.file.log);
+        let labels = if args.labels.is_empty() { None } else { Some(args.labels.clone()) };
+        let env_labels = self.var("ASSETMESH_LABELS").map(|list| split_list(&list));
+        let rust_log = self.var("RUST_LOG");
+        Ok(NodeSettings {
+            data_dir: self
+                .pick(args.data_dir.clone(), "ASSETMESH_DATA_DIR", file.data_dir)?
+                .unwrap_or_else(|| PathBuf::from("./assetmesh-data")),
+            http: self
+                .pick(args.http, "ASSETMESH_HTTP", file.http)?
+                .unwrap_or(Listen(([127, 0, 0, 1], 4000).into())),
+            public_url: self.pick(args.public_url.clone(), "ASSETMESH_PUBLIC_URL", file.public_url)?,
+            name: self.pick(args.name.clone(), "ASSETMESH_NAME", file.name)?,
+            labels: labels.or(env_labels).or(file.labels).unwrap_or_default(),
+            log_filter: self
+                .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
+                .unwrap_or_else(|| "info".to_owned()),
+            log_format: self
+                .pick(args.log_format, "ASSETMESH_LOG_FORMAT", log.format)?
+                .unwrap_or(LogFormat::Text),
+        })
+    }
+
+    /// The settings of a client verb.
+    pub(crate) fn client(&mut self, args: &ClientArgs) -> Result<ClientSettings, Fault> {
+        let file = std::mem::take(&mut self.file.client);
+        let token = match args.token.clone() {
+            Some(token) => Some(token),
+            None => match self.secret_var("ASSETMESH_TOKEN")? {
+                Some(token) => Some(token),
+                None => secret(file.token, file.token_file, "client.token")?,
+            },
+        };
+        Ok(ClientSettings {
+            node: match self.pick(args.node.clone(), "ASSETMESH_NODE", file.node)? {
+                Some(node) => node,
+                None => "http://127.0.0.1:4000".parse().map_err(|unfit| Fault::usage(format!("{unfit}")))?,
+            },
+            token,
+            idle_timeout: self
+                .pick(args.idle_timeout, "ASSETMESH_IDLE_TIMEOUT", file.idle_timeout)?
+                .map_or(Duration::from_secs(60), |Span(span)| span),
+            retries: self.pick(args.retries, "ASSETMESH_RETRIES", file.retries)?.unwrap_or(6),
+        })
+    }
+
+    /// The first layer that has a value: flag, environment, file.
+    fn pick<T>(&self, flag: Option<T>, name: &str, file: Option<T>) -> Result<Option<T>, Fault>
+    where
+        T: FromStr,
+        T::Err: std::fmt::Display,
+    {
+        if flag.is_some() {
+            return Ok(flag);
+        }
+        match self.var(name) {
+            Some(text) => text.parse().map(Some).map_err(|unfit| Fault::usage(format!("{name}: {unfit}"))),
+            None => Ok(file),
+        }
+    }
+
+    fn var(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|text| !text.is_empty())
+    }
+
+    fn secret_var(&self, name: &str) -> Result<Option<String>, Fault> {
+        let file = self.var(&format!("{name}_FILE")).map(PathBuf::from);
+        secret(self.var(name), file, name)
+    }
+}
+
+/// A secret that is given either itself or as the file that holds it.
+fn secret(direct: Option<String>, file: Option<PathBuf>, name: &str) -> Result<Option<String>, Fault> {
+    match (direct, file) {
+        (Some(_), Some(_)) => {
+            Err(Fault::usage(format!("{name} is given both directly and as a file: keep one")))
+        }
+        (Some(direct), None) => Ok(Some(direct)),
+        (None, Some(file)) => read_secret(&file, name).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read_secret(path: &Path, name: &str) -> Result<String, Fault> {
+    let unfit = |why: String| Fault::usage(format!("the file of {name}, {}: {why}", path.display()));
+    let size = std::fs::metadata(path).map_err(|error| unfit(error.to_string()))?.len();
+    if size > SECRET_BYTES_MAX {
+        return Err(unfit(format!("{size} bytes are too many for a secret")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| unfit(error.to_string()))?;
+    match text.trim_end() {
+        "" => Err(unfit("it is empty".to_owned())),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
+fn split_list(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests;

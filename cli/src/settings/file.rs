@@ -1,0 +1,89 @@
+//! The settings file: TOML as typed text. It fills in no defaults and merges nothing.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::value::{Listen, LogFormat, NodeUrl, Span};
+use crate::exit::Fault;
+
+/// Everything that may stand in the file. An unknown key is an error with its line.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileSettings {
+    #[serde(default)]
+    pub(crate) node: NodeSection,
+    #[serde(default)]
+    pub(crate) log: LogSection,
+    #[serde(default)]
+    pub(crate) client: ClientSection,
+}
+
+/// `[node]`: one node and what it says about itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeSection {
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) http: Option<Listen>,
+    pub(crate) public_url: Option<NodeUrl>,
+    pub(crate) name: Option<String>,
+    pub(crate) labels: Option<Vec<String>>,
+}
+
+/// `[log]`: what a node logs, and how.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogSection {
+    pub(crate) filter: Option<String>,
+    pub(crate) format: Option<LogFormat>,
+}
+
+/// `[client]`: how the client verbs reach a node.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientSection {
+    pub(crate) node: Option<NodeUrl>,
+    pub(crate) token: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) idle_timeout: Option<Span>,
+    pub(crate) retries: Option<u32>,
+}
+
+impl FileSettings {
+    /// Reads a file. Errors name it, the line and the key.
+    pub(crate) fn read(path: &Path) -> Result<Self, Fault> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Fault::usage(format!("cannot read the settings file {}: {error}", path.display()))
+        })?;
+        Self::parse(&text).map_err(|error| Fault::usage(format!("{}: {}", path.display(), error.trim_end())))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = FileSettings::parse("[node]\nname = \"a\"\ndata-dir = \"x\"\n").unwrap_err();
+        assert!(error.contains("line 3") && error.contains("data-dir"), "{error}");
+        let error = FileSettings::parse("[nodes]\n").unwrap_err();
+        assert!(error.contains("line 1") && error.contains("nodes"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_form_is_refused_with_its_line() {
+        let error = FileSettings::parse("[node]\n\nhttp = \"4000\"\n").unwrap_err();
+        assert!(error.contains("line 3") && error.contains("address and port"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = FileSettings::read(Path::new("/no/such/file.toml")).unwrap_err();
+        assert!(error.to_string().contains("/no/such/file.toml"), "{error}");
+    }
+}

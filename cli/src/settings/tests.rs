@@ -1,0 +1,120 @@
+//! Which layer wins, and that the example file says what the defaults are.
+
+use rstest::rstest;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../assetmesh.example.toml");
+
+fn layers<'a>(env: &'a dyn Fn(&str) -> Option<String>, file: &str) -> Layers<'a> {
+    Layers { env, file: toml::from_str(file).unwrap() }
+}
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+fn env_of(pairs: &[(&'static str, &str)]) -> impl Fn(&str) -> Option<String> + use<> {
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    move |name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+}
+
+#[rstest]
+#[case(None, None, None, "127.0.0.1:4000")]
+#[case(None, None, Some("127.0.0.1:3"), "127.0.0.1:3")]
+#[case(None, Some("127.0.0.1:2"), Some("127.0.0.1:3"), "127.0.0.1:2")]
+#[case(Some("127.0.0.1:1"), Some("127.0.0.1:2"), Some("127.0.0.1:3"), "127.0.0.1:1")]
+#[case(None, Some(""), Some("127.0.0.1:3"), "127.0.0.1:3")]
+fn the_flag_goes_before_the_variable_before_the_file_before_the_default(
+    #[case] flag: Option<&str>,
+    #[case] variable: Option<&str>,
+    #[case] file: Option<&str>,
+    #[case] expected: &str,
+) {
+    let env = env_of(&variable.map(|value| ("ASSETMESH_HTTP", value)).into_iter().collect::<Vec<_>>());
+    let file = file.map(|value| format!("[node]\nhttp = \"{value}\"\n")).unwrap_or_default();
+    let args = NodeRunArgs { http: flag.map(|text| text.parse().unwrap()), ..NodeRunArgs::default() };
+    let settings = layers(&env, &file).node(&args).unwrap();
+    assert_eq!(settings.http, expected.parse().unwrap());
+}
+
+#[test]
+fn every_setting_has_its_variable() {
+    let env = env_of(&[
+        ("ASSETMESH_DATA_DIR", "/d"),
+        ("ASSETMESH_PUBLIC_URL", "https://a.example"),
+        ("ASSETMESH_NAME", "n"),
+        ("ASSETMESH_LABELS", "a, b,"),
+        ("ASSETMESH_LOG", "debug"),
+        ("RUST_LOG", "trace"),
+        ("ASSETMESH_LOG_FORMAT", "json"),
+        ("ASSETMESH_NODE", "http://other:1"),
+        ("ASSETMESH_TOKEN", "t"),
+        ("ASSETMESH_IDLE_TIMEOUT", "5s"),
+        ("ASSETMESH_RETRIES", "0"),
+    ]);
+    let node = layers(&env, "").node(&NodeRunArgs::default()).unwrap();
+    assert_eq!(node.data_dir, Path::new("/d"));
+    assert_eq!(node.public_url.unwrap().to_string(), "https://a.example");
+    assert_eq!(
+        (node.name.as_deref(), node.labels.as_slice()),
+        (Some("n"), &["a".to_owned(), "b".to_owned()][..])
+    );
+    assert_eq!((node.log_filter.as_str(), node.log_format), ("debug", LogFormat::Json));
+    let client = layers(&env, "").client(&ClientArgs::default()).unwrap();
+    assert_eq!(client.node.to_string(), "http://other:1");
+    assert_eq!((client.token.as_deref(), client.retries), (Some("t"), 0));
+    assert_eq!(client.idle_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let env = env_of(&[("ASSETMESH_HTTP", "nowhere")]);
+    let error = layers(&env, "").node(&NodeRunArgs::default()).unwrap_err().to_string();
+    assert!(error.starts_with("ASSETMESH_HTTP: `nowhere`"), "{error}");
+}
+
+#[test]
+fn a_secret_may_come_from_a_file_but_not_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "s3cret\n").unwrap();
+    let path = path.to_str().unwrap();
+    let by_file = env_of(&[("ASSETMESH_TOKEN_FILE", path)]);
+    let settings = layers(&by_file, "[client]\ntoken = \"other\"\n").client(&ClientArgs::default()).unwrap();
+    assert_eq!(settings.token.as_deref(), Some("s3cret"));
+    assert!(!format!("{settings:?}").contains("s3cret"), "a secret must not be shown");
+
+    let twice = env_of(&[("ASSETMESH_TOKEN_FILE", path), ("ASSETMESH_TOKEN", "x")]);
+    let error = layers(&twice, "").client(&ClientArgs::default()).unwrap_err().to_string();
+    assert!(error.contains("keep one"), "{error}");
+
+    let gone = env_of(&[("ASSETMESH_TOKEN_FILE", "/no/such/token")]);
+    let error = layers(&gone, "").client(&ClientArgs::default()).unwrap_err().to_string();
+    assert!(error.contains("/no/such/token"), "{error}");
+}
+
+#[test]
+fn the_example_file_equals_the_defaults() {
+    let example = layers(&no_env, EXAMPLE).node(&NodeRunArgs::default()).unwrap();
+    assert_eq!(example, layers(&no_env, "").node(&NodeRunArgs::default()).unwrap());
+    let example = layers(&no_env, EXAMPLE).client(&ClientArgs::default()).unwrap();
+    assert_eq!(example, layers(&no_env, "").client(&ClientArgs::default()).unwrap());
+}
+
+#[test]
+fn the_example_file_shows_every_key() {
+    // A key without a default stands there as `#key = value`.
+    let shown: String = EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let file: FileSettings = toml::from_str(&shown).unwrap();
+    let shown = format!("{file:#?}");
+    let is_key = |line: &&str| line.starts_with("        ") && !line.starts_with("         ");
+    let absent: Vec<_> = shown.lines().filter(is_key).filter(|line| line.ends_with(": None,")).collect();
+    assert_eq!(absent, [""; 0], "the example lacks keys");
+}

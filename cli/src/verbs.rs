@@ -1,0 +1,12 @@
+//! The verbs, one file each. A verb turns its checked arguments into calls and prints what comes back.
+
+pub(crate) mod completion;
+pub(crate) mod download;
+pub(crate) mod edits;
+pub(crate) mod filter;
+pub(crate) mod ls;
+pub(crate) mod query;
+pub(crate) mod rm;
+pub(crate) mod show;
+pub(crate) mod update;
+pub(crate) mod upload;

@@ -1,0 +1,12 @@
+//! Runs the built binary against a node that a test scripts, and against no node at all.
+
+#[path = "cli/download.rs"]
+mod download;
+#[path = "cli/reading.rs"]
+mod reading;
+#[path = "cli/run.rs"]
+mod run;
+#[path = "cli/stub.rs"]
+mod stub;
+#[path = "cli/upload.rs"]
+mod upload;

@@ -1,0 +1,19 @@
+//! What every handler can reach: the node, the settings, the metrics. Cheap to clone.
+
+use std::sync::Arc;
+
+use assetmesh_node::Node;
+use bytes::Bytes;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// The state of the router.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) node: Node,
+    pub(crate) config: Arc<Config>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The OpenAPI document as it is sent.
+    pub(crate) openapi: Bytes,
+}

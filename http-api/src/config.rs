@@ -1,0 +1,47 @@
+//! The settings of the HTTP side of a node, each with its default and the reason for it.
+
+use std::time::Duration;
+
+/// Limits of the listener and of requests. The defaults suit a node on the open internet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Connections served at once; more wait in the listen backlog. 4096: a thousand stalled
+    /// clients leave room for three thousand others, at a few KiB each.
+    pub connections_max: usize,
+    /// A client must send its first request's headers within this time. 15 s: a slow phone link
+    /// needs seconds, a slow-header attack wants minutes.
+    pub header_timeout: Duration,
+    /// A connection without a request in flight is closed after this time. 75 s: longer than the
+    /// pools of usual clients keep a connection, so that they close it first.
+    pub idle_timeout: Duration,
+    /// An answer of which the client takes nothing for this long is given up. 60 s: with the small
+    /// send queue that is below 5 KiB/s.
+    pub stall_timeout: Duration,
+    /// A request body must bring at least `progress_bytes_min` in every such window.
+    /// 30 s: long enough for a lost Wi-Fi link to come back.
+    pub progress_window: Duration,
+    /// Bytes a body must bring per `progress_window`. 32 KiB: about 1 KiB/s, below any real link.
+    pub progress_bytes_min: u64,
+    /// At a stop, requests in flight get this long to end. 30 s: what supervisors usually allow.
+    pub stop_deadline: Duration,
+    /// The largest file an upload may hold, in bytes; `None`: as large as the disk.
+    pub upload_bytes_max: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(60),
+            progress_window: Duration::from_secs(30),
+            progress_bytes_min: 32 * 1024,
+            stop_deadline: Duration::from_secs(30),
+            upload_bytes_max: None,
+        }
+    }
+}
+
+/// The largest JSON body, in bytes: descriptions and filters, not content.
+pub(crate) const JSON_BYTES_MAX: usize = 1024 * 1024;

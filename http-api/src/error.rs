@@ -1,0 +1,356 @@
+//! The one place where an error becomes a status, a code and a public sentence.
+//! What lies behind it stays inside: it is carried along for the log and never sent.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use assetmesh_node::{blobs, catalog};
+use assetmesh_protocol::asset::AssetError;
+use assetmesh_protocol::document::JsonError;
+use assetmesh_protocol::filter::{FilterError, SortError};
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::config::JSON_BYTES_MAX;
+use crate::multipart::Malformed;
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Refusal<'a> {
+    /// Always false.
+    success: bool,
+    /// A sentence for people.
+    #[schema(example = "No document found")]
+    error: &'a str,
+    /// A word for programs; it does not change.
+    #[schema(example = "not_found")]
+    code: &'static str,
+    /// The sentence again, on `/upload_asset` and `/asset-object` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    message: Option<&'a str>,
+}
+
+/// Why a request is refused or failed.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    status: StatusCode,
+    code: &'static str,
+    sentence: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+    cause: Option<String>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
+        let sentence = sentence.into();
+        Self(Box::new(Inner { status, code, sentence, header: None, cause: None }))
+    }
+
+    fn because(mut self, cause: impl Display) -> Self {
+        self.0.cause = Some(cause.to_string());
+        self
+    }
+
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// A mistake of the client's (400).
+    pub(crate) fn bad_request(code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, sentence)
+    }
+
+    /// Nothing is there (404).
+    pub(crate) fn not_found(sentence: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", sentence)
+    }
+
+    /// No route has this path (404).
+    pub(crate) fn no_route() -> Self {
+        Self::not_found("no such resource; the API is described at /openapi.json")
+    }
+
+    /// The path exists, the method does not (405); the router adds `Allow`.
+    pub(crate) fn method_not_allowed() -> Self {
+        let sentence = "this resource does not know the method; see the Allow header";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", sentence)
+    }
+
+    /// The body came too slowly (408).
+    pub(crate) fn too_slow() -> Self {
+        let sentence = "the body came too slowly; nothing of it is kept";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", sentence)
+    }
+
+    /// The body broke off or was framed wrongly (400).
+    pub(crate) fn broken_body(cause: impl Display) -> Self {
+        let sentence = "the request body broke off or is framed wrongly";
+        Self::bad_request("broken_body", sentence).because(cause)
+    }
+
+    /// Something is larger than its limit (413).
+    pub(crate) fn too_large(what: &str, bytes_max: u64) -> Self {
+        let sentence = format!("{what} is larger than {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence)
+    }
+
+    /// A JSON body is too large (413).
+    pub(crate) fn json_too_large() -> Self {
+        Self::too_large("the JSON body", JSON_BYTES_MAX as u64)
+    }
+
+    /// The headers are too large (431).
+    pub(crate) fn headers_too_large(bytes_max: usize) -> Self {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let sentence = format!("the request line and headers are larger than {bytes_max} bytes");
+        Self::new(status, "headers_too_large", sentence)
+    }
+
+    /// The content is not of a type that is understood here (415).
+    pub(crate) fn unsupported_type(sentence: &'static str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", sentence)
+    }
+
+    /// The range lies outside the content (416).
+    pub(crate) fn range_outside(size: u64) -> Self {
+        let status = StatusCode::RANGE_NOT_SATISFIABLE;
+        let error = Self::new(status, "bad_range", format!("the content has {size} bytes"));
+        match HeaderValue::try_from(format!("bytes */{size}")) {
+            Ok(value) => error.with(CONTENT_RANGE, value),
+            Err(_) => error,
+        }
+    }
+
+    /// The answer is not whole by the deadline and the client wants all or nothing (504).
+    pub(crate) fn deadline() -> Self {
+        let sentence = "the answer was not whole by the deadline; raise timeout_ms or allow_partial=true";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", sentence)
+    }
+
+    /// The node cannot do its work (503).
+    pub(crate) fn unready(reason: impl Display) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unwritable", reason.to_string())
+    }
+
+    /// A fault of ours (500).
+    pub(crate) fn internal(cause: impl Display) -> Self {
+        let sentence = "the node met an error of its own; its log names it under this request id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", sentence).because(cause)
+    }
+
+    fn integrity(cause: impl Display) -> Self {
+        let sentence = "what is stored here is damaged and is not served";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "integrity", sentence).because(cause)
+    }
+
+    fn full() -> Self {
+        let sentence = "no space is left on the disk; nothing was stored";
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", sentence)
+    }
+
+    fn busy() -> Self {
+        let sentence = "too much is waiting already; nothing was changed, try again soon";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence)
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    fn stopped(cause: impl Display) -> Self {
+        let sentence = "the node is stopping or its store has failed";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence).because(cause)
+    }
+
+    /// Says what is missing in the words of the route.
+    pub(crate) fn or_missing(self, sentence: &'static str) -> Self {
+        if self.0.status == StatusCode::NOT_FOUND { Self::not_found(sentence) } else { self }
+    }
+
+    /// The public sentence.
+    pub(crate) fn sentence(&self) -> &str {
+        &self.0.sentence
+    }
+
+    /// What the log should say, if this is not the client's mistake.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.0.status.is_server_error().then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
+    }
+
+    /// The whole answer. `told_twice` repeats the sentence under `message`.
+    pub(crate) fn render(&self, told_twice: bool) -> Response {
+        let refusal = Refusal {
+            success: false,
+            error: self.sentence(),
+            code: self.0.code,
+            message: told_twice.then_some(self.sentence()),
+        };
+        let mut response = match serde_json::to_vec(&refusal) {
+            Ok(json) => Response::new(Body::from(json)),
+            Err(_) => Response::new(Body::empty()),
+        };
+        *response.status_mut() = self.0.status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        if let Some((name, value)) = self.0.header.clone() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// Only the status and the error itself: the envelope around every route renders it.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.0.status;
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<catalog::Error> for ApiError {
+    fn from(error: catalog::Error) -> Self {
+        use catalog::Error;
+        match error {
+            Error::NotFound(_) => Self::not_found("No document found"),
+            Error::Conflict { .. } => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            Error::Invalid(error) => error.into(),
+            Error::BadCursor => Self::bad_request("bad_cursor", error.to_string()),
+            Error::Eval(_) => Self::bad_request("bad_filter", error.to_string()),
+            Error::Sort(error) => error.into(),
+            Error::SortKeyTooLong { .. } => Self::bad_request("bad_sort", error.to_string()),
+            Error::Full => Self::full(),
+            Error::Busy => Self::busy(),
+            Error::Damaged(_) => Self::integrity(error),
+            Error::Failed(_) | Error::Stopped => Self::stopped(error),
+        }
+    }
+}
+
+impl From<blobs::Error> for ApiError {
+    fn from(error: blobs::Error) -> Self {
+        use blobs::Error;
+        match error {
+            Error::Full => Self::full(),
+            Error::Busy => Self::busy(),
+            Error::Damaged { .. } | Error::Corrupt(_) => Self::integrity(error),
+            Error::Open(_) | Error::Check(_) | Error::Io(_) | Error::Failed(_) | Error::Stopped => Self::stopped(error),
+        }
+    }
+}
+
+impl From<AssetError> for ApiError {
+    fn from(error: AssetError) -> Self {
+        Self::bad_request(error.code(), error.to_string())
+    }
+}
+
+impl From<JsonError> for ApiError {
+    fn from(error: JsonError) -> Self {
+        Self::bad_request("bad_json", error.to_string())
+    }
+}
+
+impl From<FilterError> for ApiError {
+    fn from(error: FilterError) -> Self {
+        Self::bad_request(error.code(), error.to_string())
+    }
+}
+
+impl From<SortError> for ApiError {
+    fn from(error: SortError) -> Self {
+        Self::bad_request("bad_sort", error.to_string())
+    }
+}
+
+impl From<Malformed> for ApiError {
+    fn from(error: Malformed) -> Self {
+        Self::bad_request("bad_multipart", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn body(error: ApiError, told_twice: bool) -> (StatusCode, serde_json::Value) {
+        let response = error.render(told_twice);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_refusal_has_a_sentence_and_a_code() {
+        let (status, json) = body(ApiError::not_found("File not found"), false).await;
+        assert_eq!(status, 404);
+        let expect = serde_json::json!({"success": false, "error": "File not found", "code": "not_found"});
+        assert_eq!(json, expect);
+    }
+
+    #[tokio::test]
+    async fn some_routes_say_the_sentence_twice() {
+        let (_, json) = body(ApiError::not_found("File not found"), true).await;
+        assert_eq!(json["message"], "File not found");
+    }
+
+    #[tokio::test]
+    async fn inner_text_is_for_the_log_only() {
+        let error = ApiError::from(catalog::Error::Failed("/secret/path: EIO".to_owned()));
+        assert!(error.fault().unwrap().contains("/secret/path"));
+        let (status, json) = body(error, true).await;
+        assert_eq!(status, 503);
+        assert!(!json.to_string().contains("secret"), "{json}");
+    }
+
+    #[test]
+    fn a_mistake_of_the_client_is_no_fault() {
+        assert_eq!(ApiError::broken_body("reset by peer").fault(), None);
+        assert_eq!(ApiError::internal("panic").fault(), Some("panic"));
+    }
+
+    #[test]
+    fn each_error_of_the_store_has_its_status() {
+        let status = |error: ApiError| (error.0.status.as_u16(), error.0.code);
+        let table = [
+            (ApiError::from(catalog::Error::NotFound("x".to_owned())), (404, "not_found")),
+            (ApiError::from(catalog::Error::Conflict { uri: "x".to_owned() }), (409, "conflict")),
+            (ApiError::from(catalog::Error::BadCursor), (400, "bad_cursor")),
+            (ApiError::from(catalog::Error::Full), (507, "disk_full")),
+            (ApiError::from(catalog::Error::Busy), (503, "busy")),
+            (ApiError::from(catalog::Error::Damaged("row 1".to_owned())), (500, "integrity")),
+            (ApiError::from(catalog::Error::Stopped), (503, "unavailable")),
+            (ApiError::from(blobs::Error::Full), (507, "disk_full")),
+            (ApiError::from(blobs::Error::Busy), (503, "busy")),
+            (ApiError::from(blobs::Error::Stopped), (503, "unavailable")),
+            (ApiError::range_outside(5), (416, "bad_range")),
+            (ApiError::json_too_large(), (413, "too_large")),
+            (ApiError::deadline(), (504, "deadline")),
+        ];
+        for (error, expect) in table {
+            assert_eq!(status(error.clone()), expect, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn busy_says_when_to_come_back() {
+        assert_eq!(ApiError::busy().render(false).headers()[RETRY_AFTER], "1");
+        assert_eq!(ApiError::range_outside(5).render(false).headers()[CONTENT_RANGE], "bytes */5");
+    }
+
+    #[test]
+    fn a_route_names_what_is_missing_in_its_own_words() {
+        let error = ApiError::from(catalog::Error::NotFound("x".to_owned()));
+        let words = "No document found to update";
+        assert_eq!(error.or_missing(words).sentence(), words);
+        assert_eq!(ApiError::busy().or_missing(words).0.code, "busy");
+    }
+}

@@ -1,0 +1,70 @@
+//! How much of the federation an answer covers. No answer hides what it lacks.
+
+use std::time::Duration;
+
+use assetmesh_node::Node;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What became of each member that might have known more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Nodes {
+    /// Members of the federation, this node included.
+    known: u64,
+    /// Those believed to be up.
+    alive: u64,
+    /// Those that were asked.
+    asked: u64,
+    /// Those that answered in full.
+    answered: u64,
+    /// Those proven to hold nothing that matches.
+    pruned: u64,
+    /// Those that answered in part.
+    partial: u64,
+    /// Those that did not answer in time.
+    timed_out: u64,
+    /// Those that answered with an error.
+    failed: u64,
+    /// Those that refused because they had too much to do.
+    busy: u64,
+    /// Those that are away so long that nobody waits for them.
+    departed: u64,
+}
+
+/// A member whose answer is not whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Missing {
+    assets_db_id: String,
+    name: String,
+    reason: String,
+}
+
+/// The coverage of one answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Federation {
+    /// True only if every member that is not known to have left answered in full or was pruned.
+    complete: bool,
+    nodes: Nodes,
+    missing: Vec<Missing>,
+    /// Milliseconds from the request to this answer.
+    took_ms: u64,
+}
+
+impl Federation {
+    /// A federation of this node alone, whose answer is whole or lacks something for a reason.
+    pub(crate) fn of_one(node: &Node, gap: Option<String>, took: Duration) -> Self {
+        let one = Nodes { known: 1, alive: 1, asked: 1, ..Nodes::default() };
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        match gap {
+            None => {
+                Self { complete: true, nodes: Nodes { answered: 1, ..one }, missing: Vec::new(), took_ms }
+            }
+            Some(reason) => Self {
+                complete: false,
+                nodes: Nodes { partial: 1, ..one },
+                missing: vec![Missing { assets_db_id: node.assets_db_id(), name: node.name(), reason }],
+                took_ms,
+            },
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The one route table. A new resource is a file and a line here; the OpenAPI document follows.
+
+use std::sync::Arc;
+
+use assetmesh_node::Node;
+use axum::extract::Request;
+use axum::{Router, middleware};
+use http::Uri;
+use http::uri::PathAndQuery;
+use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+use crate::{assets, docs, envelope, health, metrics, node, objects, query, upload};
+
+fn table() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(docs::base())
+        .routes(routes!(health::health))
+        .routes(routes!(upload::upload))
+        .routes(routes!(assets::create))
+        .routes(routes!(assets::read, assets::update, assets::delete))
+        .routes(routes!(query::query))
+        .routes(routes!(objects::download))
+        .routes(routes!(node::node))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(docs::openapi))
+}
+
+/// Everything a node serves over HTTP.
+pub fn router(node: Node, config: &Config) -> Router {
+    let (routes, document) = table().split_for_parts();
+    let app = App {
+        metrics: Arc::new(Metrics::new(&node)),
+        node,
+        config: Arc::new(config.clone()),
+        openapi: docs::render(document).expect("the route table makes valid JSON"),
+    };
+    let routes = routes
+        .merge(docs::viewer())
+        .fallback(async || ApiError::no_route())
+        .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
+        .with_state(app);
+    // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.
+    let service = routes.map_request(one_leading_slash).map_response(envelope::allow_options);
+    Router::new().fallback_service(service)
+}
+
+/// `//health` is `/health`. Slashes further on belong to names and stay.
+fn one_leading_slash(mut request: Request) -> Request {
+    if !request.uri().path().starts_with("//") {
+        return request;
+    }
+    let text = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let single = format!("/{}", text.trim_start_matches('/'));
+    if let Ok(uri) = single.parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn only_leading_slashes_are_merged() {
+        for (given, expect) in [
+            ("/health", "/health"),
+            ("//health?x=//y", "/health?x=//y"),
+            ("////asset//a//b", "/asset//a//b"),
+            ("//", "/"),
+        ] {
+            let request = Request::builder().uri(format!("http://h{given}")).body(Body::empty()).unwrap();
+            let uri = one_leading_slash(request).uri().clone();
+            assert_eq!(uri.path_and_query().unwrap().as_str(), expect);
+        }
+    }
+
+    #[test]
+    fn the_document_names_every_route_once_and_without_wildcards() {
+        let text = docs::render(table().split_for_parts().1).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let paths: Vec<&String> = json["paths"].as_object().unwrap().keys().collect();
+        assert_eq!(paths.len(), 11, "{paths:?}");
+        assert!(paths.iter().all(|path| !path.contains('*')), "{paths:?}");
+        for operation in ["get", "put", "delete"] {
+            assert!(json["paths"]["/asset/{uri}"][operation]["responses"]["404"].is_object());
+        }
+        assert!(json["components"]["schemas"]["Refusal"].is_object());
+    }
+}

@@ -1,0 +1,178 @@
+//! The shapes of the API's answers as OpenAPI shows them, and the refusals each kind of route can give.
+//! Only documentation: what is sent is written from the stored form.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+
+use crate::error::Refusal;
+
+/// Declares types that only the OpenAPI document uses.
+macro_rules! documented {
+    ($($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Serialize, ToSchema)]
+        pub(crate) struct $name { $($(#[$field_meta])* $field: $type,)* }
+    )*};
+}
+
+documented! {
+    /// What is known of an asset.
+    struct AssetObject {
+        /// `name:version-tag`; empty if a part is missing.
+        #[schema(example = "SampleAsset:1.0-initial")]
+        asset_uri: String,
+        /// A string, number, boolean or null.
+        asset_name: Value,
+        /// The BLAKE3 hash of the content, 64 hex characters; empty for an external asset.
+        asset_id: String,
+        /// The node that holds it.
+        assets_db_id: String,
+        /// `version` and `tag`.
+        asset_version: Value,
+        /// Any JSON.
+        asset_metadata: Value,
+        /// Where the content can be fetched.
+        asset_public_url: Value,
+        /// For uploads: `file_name`, `file_type`, `file_size` (bytes), `checksum`, and the caller's own.
+        asset_file_info: Value,
+        /// Usually a list of strings.
+        asset_tags: Value,
+    }
+
+    /// One asset.
+    struct AssetAnswer {
+        success: bool,
+        data: AssetObject,
+    }
+
+    /// An upload that was taken, or had been taken before.
+    struct UploadAnswer {
+        success: bool,
+        asset_id: String,
+        asset_uri: String,
+        public_url: String,
+        data: AssetObject,
+    }
+
+    /// A change that was made.
+    struct ChangeAnswer {
+        success: bool,
+        data: Change,
+    }
+
+    /// What changed.
+    struct Change {
+        /// The record id; it reaches the asset when its uri is empty.
+        id: String,
+        #[schema(example = "Asset updated")]
+        message: String,
+        asset_uri: String,
+    }
+
+    /// A list of assets.
+    struct AssetsAnswer {
+        success: bool,
+        data: Vec<AssetObject>,
+        /// Pass it as `cursor` for the next page; null on the last.
+        next_cursor: Option<String>,
+        federation: crate::federation::Federation,
+    }
+
+    /// The facts of this node.
+    struct NodeAnswer {
+        success: bool,
+        /// Ids, addresses and counts.
+        data: Value,
+    }
+
+    /// The node is healthy.
+    struct HealthAnswer {
+        success: bool,
+        #[schema(example = "healthy")]
+        message: String,
+        /// As `data` of `/v1/node`.
+        node: Value,
+    }
+
+    /// The process serves.
+    struct LiveAnswer {
+        success: bool,
+        message: String,
+    }
+
+    /// The form of an upload. The parts may come in either order.
+    struct UploadForm {
+        /// The file.
+        #[schema(value_type = String, format = Binary)]
+        asset: String,
+        /// JSON text: `asset_name` and `asset_version{version,tag}` are required.
+        #[schema(example = r#"{"asset_name":"A","asset_version":{"version":"1.0","tag":"x"}}"#)]
+        asset_metadata: String,
+    }
+}
+
+/// Declares a set of refusals by their statuses.
+macro_rules! refusals {
+    ($($(#[$meta:meta])* $name:ident = [$($status:literal),*];)*) => {$(
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub(crate) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                [$($status),*].into_iter().map(refusal).collect()
+            }
+        }
+    )*};
+}
+
+refusals! {
+    /// Any route.
+    Any = [431, 500];
+    /// A route that reads one thing by its name.
+    Reading = [400, 404, 431, 500, 503];
+    /// A route that creates from a JSON body.
+    Creating = [400, 408, 409, 413, 415, 431, 500, 503, 507];
+    /// A route that changes one thing by its name.
+    Updating = [400, 404, 408, 409, 413, 415, 431, 500, 503, 507];
+    /// A route that deletes one thing by its name.
+    Deleting = [400, 404, 409, 431, 500, 503, 507];
+    /// A route that answers a filter.
+    Querying = [400, 408, 413, 415, 431, 500, 503, 504];
+    /// A route that serves content.
+    Serving = [404, 416, 431, 500, 503];
+    /// A route that tells whether the node can work.
+    Probing = [431, 500, 503];
+}
+
+fn refusal(status: u16) -> (String, RefOr<Response>) {
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Refusal::name()))).build();
+    let response = ResponseBuilder::new()
+        .description(reason.unwrap_or_default())
+        .content("application/json", content)
+        .build();
+    (status.to_string(), response.into())
+}
+
+/// A filter document: any object (see the filter language).
+#[derive(Debug)]
+pub(crate) struct FilterDocument;
+
+impl PartialSchema for FilterDocument {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .description(Some("A filter document in the query language of MongoDB's find"))
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for FilterDocument {}

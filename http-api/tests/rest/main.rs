@@ -1,0 +1,9 @@
+//! The HTTP side of a real node over real sockets: what clients see, and what hostile ones can do.
+
+mod assets;
+#[cfg(test)]
+mod client;
+mod documents;
+mod objects;
+mod uploads;
+mod wire;

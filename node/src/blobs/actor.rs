@@ -1,0 +1,424 @@
+//! The writer thread: gathers what all uploads sent meanwhile into one commit, so that many
+//! acknowledgements share one sync. It alone changes the store, so what it has checked stays true.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use assetmesh_protocol::ids::AssetId;
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{BlobNumber, Change, Found, Place};
+use super::buffer::Buffer;
+use super::shared::{Returned, Shared, Ticket, lock};
+use super::state::{Clearing, State};
+use super::{Error, Lease, StoredBlob};
+use crate::actor::Reply;
+
+/// Chunks removed in one commit while nobody waits, and while uploads do.
+const CLEARED_IDLE: usize = 64;
+const CLEARED_BUSY: usize = 16;
+
+/// What the writer is asked.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A full chunk of an upload.
+    Chunk(ChunkWrite),
+    /// The rest of an upload.
+    Finish { write: FinishWrite, reply: Reply<Result<StoredBlob, Error>> },
+    /// A small upload.
+    Small { id: AssetId, bytes: Bytes, reply: Reply<Result<StoredBlob, Error>> },
+    /// Keep a blob that is there.
+    Hold { id: AssetId, reply: Reply<Result<Option<StoredBlob>, Error>> },
+    /// Remove a blob unless somebody needs it; answers whether it went.
+    Remove { id: AssetId, reply: Reply<Result<bool, Error>> },
+    /// Answer when no chunk is left to clear, but for those that are being read.
+    Settle { reply: Reply<()> },
+    /// Look at what was let go.
+    Wake,
+}
+
+/// A full chunk, and the pieces of outboard that it completed.
+#[derive(Debug)]
+pub(crate) struct ChunkWrite {
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) chunk: (u32, Buffer),
+    pub(crate) pieces: Vec<(u32, Vec<u8>)>,
+}
+
+/// The rest of an upload, and what it is.
+#[derive(Debug)]
+pub(crate) struct FinishWrite {
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) id: AssetId,
+    pub(crate) size: u64,
+    pub(crate) chunk: Option<(u32, Buffer)>,
+    pub(crate) pieces: Vec<(u32, Vec<u8>)>,
+}
+
+/// An answer that waits for the commit.
+#[derive(Debug)]
+enum Answer {
+    Stored { stored: StoredBlob, reply: Reply<Result<StoredBlob, Error>> },
+    Held { stored: Option<StoredBlob>, reply: Reply<Result<Option<StoredBlob>, Error>> },
+}
+
+/// A blob that goes with the commit.
+#[derive(Debug)]
+struct Removal {
+    id: AssetId,
+    found: Found,
+    reply: Option<Reply<Result<bool, Error>>>,
+}
+
+/// One commit in the making.
+#[derive(Debug, Default)]
+struct Batch {
+    changes: Vec<Change>,
+    chunks: usize,
+    bytes: u64,
+    /// Whether a blob exists after the changes so far, where that differs from the store.
+    exists: HashMap<AssetId, Option<Found>>,
+    tickets: Vec<Arc<Ticket>>,
+    answers: Vec<Answer>,
+    /// Damaged copies that a new one replaces.
+    replaced: Vec<Clearing>,
+    removals: Vec<Removal>,
+    settles: Vec<Reply<()>>,
+}
+
+/// The thread's own data.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    state: State,
+    /// Uploads with something in the store.
+    uploads: HashMap<BlobNumber, Arc<Ticket>>,
+    session: u64,
+    settles: Vec<Reply<()>>,
+}
+
+impl Writer {
+    /// A writer that has `unfinished` numbers to clear.
+    pub(crate) fn new(shared: Arc<Shared>, unfinished: Vec<BlobNumber>, session: u64) -> Self {
+        let mut state = State::default();
+        unfinished.into_iter().for_each(|number| state.clear_later(Clearing { number, id: None }));
+        Self { shared, state, uploads: HashMap::new(), session, settles: Vec::new() }
+    }
+
+    /// Works until the mailbox closes or the node stops, then does what is left in the mailbox.
+    pub(crate) fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Message>,
+        stop: &CancellationToken,
+        runtime: &Handle,
+    ) {
+        let mut stopping = false;
+        loop {
+            let first = match inbox.try_recv() {
+                Ok(message) => Some(message),
+                Err(mpsc::error::TryRecvError::Disconnected) => return,
+                Err(mpsc::error::TryRecvError::Empty) if stopping => return,
+                Err(mpsc::error::TryRecvError::Empty) if self.clear(CLEARED_IDLE) => None,
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    self.settle();
+                    let next = runtime.block_on(async {
+                        tokio::select! {
+                            message = inbox.recv() => message,
+                            () = stop.cancelled() => None,
+                        }
+                    });
+                    stopping = next.is_none();
+                    next
+                }
+            };
+            if stopping {
+                inbox.close();
+            }
+            self.round(first, &mut inbox);
+        }
+    }
+
+    fn round(&mut self, first: Option<Message>, inbox: &mut mpsc::Receiver<Message>) {
+        let mut batch = Batch::default();
+        self.take_returned(&mut batch);
+        if let Some(message) = first {
+            self.plan(message, &mut batch);
+            let config = &self.shared.config;
+            let (chunks_max, answers_max) = (config.chunks_per_commit, config.answers_per_commit);
+            while batch.chunks < chunks_max
+                && batch.answers.len() + batch.removals.len() < answers_max
+            {
+                let Ok(message) = inbox.try_recv() else { break };
+                self.plan(message, &mut batch);
+            }
+        }
+        self.commit(batch);
+        if !inbox.is_empty() {
+            self.clear(CLEARED_BUSY);
+        }
+    }
+
+    fn plan(&mut self, message: Message, batch: &mut Batch) {
+        match message {
+            Message::Chunk(write) => self.plan_chunk(write, batch),
+            Message::Finish { write, reply } => match self.plan_finish(write, batch) {
+                Ok(stored) => batch.answers.push(Answer::Stored { stored, reply }),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Message::Small { id, bytes, reply } => match self.plan_small(id, bytes, batch) {
+                Ok(stored) => batch.answers.push(Answer::Stored { stored, reply }),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Message::Hold { id, reply } => match self.lookup(&id, batch) {
+                Ok(found) => {
+                    let stored = found.map(|found| self.stored(id, found.size, true));
+                    batch.answers.push(Answer::Held { stored, reply });
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Message::Remove { id, reply } => self.plan_removal(id, Some(reply), batch),
+            Message::Settle { reply } => batch.settles.push(reply),
+            Message::Wake => {}
+        }
+    }
+
+    /// Notes what was let go since the last look.
+    fn take_returned(&mut self, batch: &mut Batch) {
+        for returned in self.shared.returns.take() {
+            match returned {
+                Returned::Lease(id) => {
+                    if self.state.give_back(&id) {
+                        self.plan_removal(id, None, batch);
+                    }
+                }
+                Returned::Upload(number) => {
+                    self.uploads.remove(&number);
+                    self.state.clear_later(Clearing { number, id: None });
+                }
+                Returned::Reader => {}
+            }
+        }
+    }
+
+    fn plan_chunk(&mut self, write: ChunkWrite, batch: &mut Batch) {
+        if write.ticket.check().is_err() {
+            return;
+        }
+        self.uploads.entry(write.ticket.number).or_insert_with(|| Arc::clone(&write.ticket));
+        batch.add_content(write.ticket.number, Some(write.chunk), write.pieces);
+        batch.tickets.push(write.ticket);
+    }
+
+    fn plan_finish(&mut self, write: FinishWrite, batch: &mut Batch) -> Result<StoredBlob, Error> {
+        let FinishWrite { ticket, id, size, chunk, pieces } = write;
+        let number = ticket.number;
+        let started = self.uploads.remove(&number).is_some();
+        let planned = ticket.check().and_then(|()| self.make_way(&id, batch));
+        match planned {
+            Ok(None) => {
+                batch.add_content(number, chunk, pieces);
+                batch.changes.push(Change::Finish { number, id, size });
+                batch.exists.insert(id, Some(Found { size, place: Place::Large(number) }));
+                batch.tickets.push(ticket);
+                Ok(self.stored(id, size, false))
+            }
+            other => {
+                if started {
+                    self.state.clear_later(Clearing { number, id: None });
+                }
+                other.map(|_| self.stored(id, size, true))
+            }
+        }
+    }
+
+    fn plan_small(
+        &mut self,
+        id: AssetId,
+        bytes: Bytes,
+        batch: &mut Batch,
+    ) -> Result<StoredBlob, Error> {
+        let size = bytes.len() as u64;
+        let was_present = self.make_way(&id, batch)?.is_some();
+        if !was_present {
+            batch.exists.insert(id, Some(Found { size, place: Place::Small }));
+            batch.bytes += size;
+            batch.changes.push(Change::Small { id, bytes });
+        }
+        Ok(self.stored(id, size, was_present))
+    }
+
+    /// Looks whether the content is here already. A copy that was found damaged makes way for the new.
+    fn make_way(&mut self, id: &AssetId, batch: &mut Batch) -> Result<Option<Found>, Error> {
+        let Some(found) = self.lookup(id, batch)? else { return Ok(None) };
+        if !lock(&self.shared.damaged).remove(id) {
+            return Ok(Some(found));
+        }
+        batch.changes.push(Change::Forget { id: *id });
+        if let Place::Large(number) = found.place {
+            batch.replaced.push(Clearing { number, id: Some(*id) });
+        }
+        Ok(None)
+    }
+
+    fn plan_removal(
+        &mut self,
+        id: AssetId,
+        reply: Option<Reply<Result<bool, Error>>>,
+        batch: &mut Batch,
+    ) {
+        let outcome = if self.state.is_leased(&id) {
+            Ok(None)
+        } else {
+            self.shared.referenced.ask(&id).and_then(|needed| match needed {
+                true => Ok(None),
+                false => self.lookup(&id, batch),
+            })
+        };
+        match outcome {
+            Ok(Some(found)) => {
+                batch.changes.push(Change::Forget { id });
+                batch.exists.insert(id, None);
+                batch.removals.push(Removal { id, found, reply });
+            }
+            other => {
+                if let Err(error) = &other {
+                    tracing::warn!(%id, %error, "a blob stays because nobody can say whether it is needed");
+                }
+                if let Some(reply) = reply {
+                    let _ = reply.send(other.map(|_| false));
+                }
+            }
+        }
+    }
+
+    fn lookup(&self, id: &AssetId, batch: &Batch) -> Result<Option<Found>, Error> {
+        batch.exists.get(id).map_or_else(|| self.shared.backend.find(id), |found| Ok(*found))
+    }
+
+    fn stored(&mut self, id: AssetId, size: u64, was_present: bool) -> StoredBlob {
+        self.state.lease(id);
+        StoredBlob { id, size, lease: Lease::new(id, Arc::clone(&self.shared)), was_present }
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        let outcome = self.apply(&batch);
+        match &outcome {
+            Ok(()) => {
+                self.shared.metrics.wrote(batch.bytes);
+                batch.replaced.iter().for_each(|entry| self.state.clear_later(*entry));
+            }
+            Err(error) => self.fail(&batch.tickets, error),
+        }
+        let Batch { answers, removals, settles, changes, .. } = batch;
+        // Gives the buffers back before anyone who waits for them runs.
+        drop(changes);
+        for answer in answers {
+            answer.give(&outcome);
+        }
+        self.finish_removals(removals, outcome);
+        self.settles.extend(settles);
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+        if batch.changes.is_empty() {
+            return Ok(());
+        }
+        if batch.bytes > 0 {
+            self.shared.backend.room(batch.bytes)?;
+        }
+        let durable = !(batch.answers.is_empty() && batch.removals.is_empty());
+        self.shared.backend.apply(self.session, &batch.changes, durable)
+    }
+
+    /// Tells uploads that they are lost: those of the batch, and after a reopening all that had begun.
+    fn fail(&mut self, tickets: &[Arc<Ticket>], error: &Error) {
+        tracing::warn!(%error, "a commit of blobs failed");
+        let session = self.shared.backend.session().unwrap_or(self.session);
+        let mut lost: Vec<Arc<Ticket>> = tickets.to_vec();
+        if session != self.session {
+            self.session = session;
+            lost.extend(self.uploads.drain().map(|(_, ticket)| ticket));
+        }
+        for ticket in lost {
+            ticket.fail(error);
+            self.uploads.remove(&ticket.number);
+            self.state.clear_later(Clearing { number: ticket.number, id: None });
+        }
+    }
+
+    /// A delete needs next to no room: what failed for the sake of uploads is tried alone.
+    fn finish_removals(&mut self, removals: Vec<Removal>, outcome: Result<(), Error>) {
+        let mut outcome = outcome;
+        if outcome.is_err() && !removals.is_empty() {
+            let changes: Vec<_> =
+                removals.iter().map(|removal| Change::Forget { id: removal.id }).collect();
+            outcome = self.shared.backend.apply(self.session, &changes, true);
+            if let Err(error) = &outcome {
+                self.fail(&[], error);
+            }
+        }
+        for Removal { id, found, reply } in removals {
+            if outcome.is_ok()
+                && let Place::Large(number) = found.place
+            {
+                self.state.clear_later(Clearing { number, id: Some(id) });
+            }
+            if let Some(reply) = reply {
+                let _ = reply.send(outcome.clone().map(|()| true));
+            }
+        }
+    }
+
+    /// Clears some chunks. False if there is nothing to clear.
+    fn clear(&mut self, limit: usize) -> bool {
+        let readers = &self.shared.readers;
+        let Some(next) = self.state.next_to_clear(|id| readers.is_read(id)) else { return false };
+        match self.shared.backend.clear(next.number, limit) {
+            Ok(true) => {}
+            Ok(false) => self.state.clear_later(next),
+            Err(error) => {
+                // The mark stays, so the next start tries again.
+                self.fail(&[], &error);
+                tracing::warn!(number = next.number.0, %error, "chunks of a removed blob stay");
+            }
+        }
+        true
+    }
+
+    fn settle(&mut self) {
+        for reply in self.settles.drain(..) {
+            let _ = reply.send(());
+        }
+    }
+}
+
+impl Batch {
+    fn add_content(
+        &mut self,
+        number: BlobNumber,
+        chunk: Option<(u32, Buffer)>,
+        pieces: Vec<(u32, Vec<u8>)>,
+    ) {
+        let chunk = chunk.map(|(index, bytes)| Change::Chunk { number, index, bytes });
+        let pieces =
+            pieces.into_iter().map(|(index, bytes)| Change::Piece { number, index, bytes });
+        for change in chunk.into_iter().chain(pieces) {
+            self.chunks += usize::from(matches!(change, Change::Chunk { .. }));
+            self.bytes += change.bytes();
+            self.changes.push(change);
+        }
+    }
+}
+
+impl Answer {
+    fn give(self, outcome: &Result<(), Error>) {
+        // Nobody waits any more: the lease goes back when the value is dropped.
+        match self {
+            Self::Stored { stored, reply } => drop(reply.send(outcome.clone().map(|()| stored))),
+            Self::Held { stored, reply } => drop(reply.send(outcome.clone().map(|()| stored))),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The way out: every group is checked against the tree right before it leaves.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use assetmesh_protocol::ids::AssetId;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::Error;
+use super::backend::{BlobNumber, CHUNK_BYTES, CHUNK_GROUPS, Found, PIECE_NODES, Place};
+use super::shared::{Reading, Shared, lock};
+use super::tree::{Fault, GROUP_BYTES, NODE_BYTES, Walk, groups, hash_group};
+
+/// Pieces of the outboard that a reader keeps: a path from the root needs a few at once.
+const PIECES_KEPT: usize = 4;
+
+/// A stored blob that is being read. While it lives, its bytes stay.
+#[derive(Debug, Clone)]
+pub struct Blob {
+    id: AssetId,
+    found: Found,
+    shared: Arc<Shared>,
+    reading: Arc<Reading>,
+}
+
+impl Blob {
+    pub(super) fn open(shared: &Arc<Shared>, id: AssetId) -> Result<Option<Self>, Error> {
+        let reading = Arc::new(Reading::begin(shared, id));
+        let found = shared.backend.find(&id)?;
+        Ok(found.map(|found| Self { id, found, shared: Arc::clone(shared), reading }))
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> AssetId {
+        self.id
+    }
+
+    /// The size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.found.size
+    }
+
+    /// The bytes of a range, cut to the size of the blob. Reads a few chunks ahead of the consumer, on
+    /// blocking threads that it does not hold while the consumer is slow. Must be polled inside a tokio
+    /// runtime. Ends after the first error.
+    pub fn read(
+        &self,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+        let reader = Reader::new(self.clone(), range);
+        let ahead = self.shared.config.read_ahead_chunks.max(1);
+        stream::unfold(
+            Pipe { ready: Vec::new().into_iter(), next: Next::Here(Box::new(reader)) },
+            move |mut pipe| async move {
+                loop {
+                    if let Some(item) = pipe.ready.next() {
+                        return Some((item, pipe));
+                    }
+                    let (items, reader) = match pipe.next {
+                        Next::Here(reader) => spawn_blocking(move || reader.run(1)).await,
+                        Next::Running(job) => job.await,
+                        Next::Done => return None,
+                    }
+                    .unwrap_or_else(|_| (vec![Err(Error::Stopped)], None));
+                    pipe.ready = items.into_iter();
+                    pipe.next = match reader {
+                        Some(reader) => Next::Running(spawn_blocking(move || reader.run(ahead))),
+                        None => Next::Done,
+                    };
+                }
+            },
+        )
+    }
+}
+
+type Items = Vec<Result<Bytes, Error>>;
+
+/// The consumer's end: what is ready, and the job that makes more.
+struct Pipe {
+    ready: std::vec::IntoIter<Result<Bytes, Error>>,
+    next: Next,
+}
+
+enum Next {
+    Here(Box<Reader>),
+    Running(JoinHandle<(Items, Option<Box<Reader>>)>),
+    Done,
+}
+
+/// Reads one range, chunk by chunk. Blocking.
+#[derive(Debug)]
+pub(super) struct Reader {
+    blob: Blob,
+    range: Range<u64>,
+    walk: Walk,
+    pieces: Vec<(u32, Bytes)>,
+}
+
+impl Reader {
+    pub(super) fn new(blob: Blob, range: Range<u64>) -> Self {
+        let end = range.end.min(blob.size());
+        let range = range.start.min(end)..end;
+        let wanted = range.start / GROUP_BYTES as u64..groups(range.end);
+        let walk = Walk::new(*blob.id.as_bytes(), blob.size(), wanted);
+        Self { blob, range, walk, pieces: Vec::new() }
+    }
+
+    /// Reads up to `count` chunks, and gives itself back if there is more.
+    fn run(mut self: Box<Self>, count: usize) -> (Items, Option<Box<Self>>) {
+        let mut items = Vec::with_capacity(count);
+        while items.len() < count {
+            match self.next() {
+                None => return (items, None),
+                Some(Ok(bytes)) => items.push(Ok(bytes)),
+                Some(Err(error)) => {
+                    items.push(Err(error));
+                    return (items, None);
+                }
+            }
+        }
+        (items, Some(self))
+    }
+
+    /// The next bytes, verified.
+    pub(super) fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let outcome = match self.blob.found.place {
+            Place::Small => self.small(),
+            Place::Large(number) => self.chunk(number),
+        };
+        match &outcome {
+            Ok(bytes) => {
+                self.range.start += bytes.len() as u64;
+                self.blob.shared.metrics.left(bytes.len() as u64);
+            }
+            Err(Error::Damaged { .. }) => {
+                self.blob.shared.metrics.met_damage();
+                lock(&self.blob.shared.damaged).insert(self.blob.id);
+            }
+            Err(_) => {}
+        }
+        Some(outcome)
+    }
+
+    fn damaged(&self, offset: u64) -> Error {
+        Error::Damaged { id: self.blob.id, offset }
+    }
+
+    /// What a damaged page of the database means for this blob.
+    fn read<T>(&self, offset: u64, read: Result<Option<T>, Error>) -> Result<T, Error> {
+        match read {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) | Err(Error::Corrupt(_)) => Err(self.damaged(offset)),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn small(&self) -> Result<Bytes, Error> {
+        let blob = &self.blob;
+        let content = self.read(0, blob.shared.backend.small(&blob.id))?;
+        if AssetId::of(&content) != blob.id {
+            return Err(self.damaged(0));
+        }
+        blob.shared.metrics.verified(content.len() as u64);
+        Ok(content.slice(self.range.start as usize..self.range.end as usize))
+    }
+
+    fn chunk(&mut self, number: BlobNumber) -> Result<Bytes, Error> {
+        let index = self.range.start / CHUNK_BYTES as u64;
+        let start = index * CHUNK_BYTES as u64;
+        let len = (self.blob.size() - start).min(CHUNK_BYTES as u64);
+        let end = self.range.end.min(start + len);
+        let chunk = u32::try_from(index)
+            .map_err(|_| self.damaged(start))
+            .and_then(|index| self.read(start, self.blob.shared.backend.chunk(number, index)))?;
+        if chunk.len() as u64 != len {
+            return Err(self.damaged(start));
+        }
+        let last = groups(end).min((index + 1) * CHUNK_GROUPS);
+        for _ in self.range.start / GROUP_BYTES as u64..last {
+            self.verify(number, start, &chunk)?;
+        }
+        Ok(chunk.slice((self.range.start - start) as usize..(end - start) as usize))
+    }
+
+    /// Checks the next group of the walk, which lies in `chunk`.
+    fn verify(&mut self, number: BlobNumber, start: u64, chunk: &[u8]) -> Result<(), Error> {
+        let Self { blob, walk, pieces, .. } = self;
+        let step = walk.next(|node| load(blob, pieces, number, node));
+        let (group, wanted) = match step {
+            Ok(Some(step)) => step,
+            Ok(None) => return Err(self.damaged(start)),
+            Err(Fault::Node(group)) => return Err(self.damaged(group * GROUP_BYTES as u64)),
+            Err(Fault::Load(error)) => return self.read(start, Err(error)),
+        };
+        let offset = group * GROUP_BYTES as u64;
+        let bytes = chunk.get((offset - start) as usize..).ok_or_else(|| self.damaged(offset))?;
+        let bytes = &bytes[..bytes.len().min(GROUP_BYTES)];
+        if hash_group(group, bytes) != wanted {
+            return Err(self.damaged(offset));
+        }
+        self.blob.shared.metrics.verified(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+/// Reads one node of the outboard, by way of the pieces that were read last.
+fn load(
+    blob: &Blob,
+    pieces: &mut Vec<(u32, Bytes)>,
+    number: BlobNumber,
+    node: u64,
+) -> Result<[u8; NODE_BYTES], Error> {
+    let absent = || Error::Corrupt(format!("node {node} of an outboard is absent").into());
+    let index = u32::try_from(node / PIECE_NODES as u64).map_err(|_| absent())?;
+    if !pieces.iter().any(|(kept, _)| *kept == index) {
+        let piece = blob.shared.backend.piece(number, index)?.ok_or_else(absent)?;
+        pieces.truncate(PIECES_KEPT - 1);
+        pieces.insert(0, (index, piece));
+    }
+    let piece = pieces.iter().find(|(kept, _)| *kept == index).map(|(_, piece)| piece);
+    let at = (node % PIECE_NODES as u64) as usize * NODE_BYTES;
+    let bytes = piece.and_then(|piece| piece.get(at..at + NODE_BYTES)).ok_or_else(absent)?;
+    bytes.try_into().map_err(|_| absent())
+}

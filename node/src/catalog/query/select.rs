@@ -1,0 +1,162 @@
+//! Selecting the rows of one page among candidates: on one thread, or striped over several when all rows are read.
+//! Each thread keeps only the `limit + 1` first rows it has met, so memory does not grow with the catalog.
+
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use assetmesh_protocol::filter::{Filter, Sort};
+use bytes::Bytes;
+
+use crate::catalog::Error;
+use crate::catalog::tables::{self, View};
+use crate::storage;
+
+/// Rows between two looks at the clock.
+const ROWS_PER_TICK: u32 = 256;
+/// Rows that one thread reads before others help: most pages are full by then. Few in tests, so that small
+/// catalogs are striped too.
+const HEAD_ROWS: u64 = if cfg!(test) { 4 } else { 16_384 };
+/// Rows that a thread takes at a time.
+const STRIPE_ROWS: u64 = if cfg!(test) { 3 } else { 8192 };
+
+/// Where a row stands in the order of the answer: sort key, then row number.
+pub(super) type Place = (Bytes, u64);
+
+/// What all threads of one question share.
+pub(super) struct Question<'q> {
+    pub(super) filter: &'q Filter,
+    pub(super) sort: Option<&'q Sort>,
+    /// Rows in the page.
+    pub(super) limit: usize,
+    /// The last place of the page before.
+    pub(super) after: Option<Place>,
+    pub(super) deadline: Instant,
+    /// Nobody waits for the answer any more.
+    pub(super) stopped: &'q AtomicBool,
+    /// In row order, no row from here on can be in the page.
+    pub(super) enough: AtomicU64,
+}
+
+/// The rows that one thread has selected so far.
+pub(super) struct Selection<'q> {
+    question: &'q Question<'q>,
+    ticks: u32,
+    first: BinaryHeap<Place>,
+    pub(super) damaged: u64,
+    pub(super) late: bool,
+}
+
+impl<'q> Selection<'q> {
+    pub(super) fn new(question: &'q Question<'q>) -> Self {
+        Self { question, ticks: 0, first: BinaryHeap::new(), damaged: 0, late: false }
+    }
+
+    /// The selected places in order, at most `limit + 1`.
+    pub(super) fn into_places(self) -> Vec<Place> {
+        self.first.into_sorted_vec()
+    }
+
+    /// Takes a candidate if it matches. False when this thread needs or may read no more.
+    pub(super) fn consider(&mut self, number: u64, bytes: &[u8]) -> Result<bool, Error> {
+        if self.is_late() || number >= self.question.enough.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let Ok((_, description)) = tables::description(number, bytes) else {
+            self.damaged += 1;
+            return Ok(true);
+        };
+        if !self.question.filter.matches(description)? {
+            return Ok(true);
+        }
+        let key = match self.question.sort {
+            Some(sort) => Bytes::copy_from_slice(sort.key(description)?.as_bytes()),
+            None => Bytes::new(),
+        };
+        self.keep((key, number));
+        Ok(true)
+    }
+
+    fn keep(&mut self, place: Place) {
+        if self.question.after.as_ref().is_some_and(|after| place <= *after) {
+            return;
+        }
+        self.first.push(place);
+        if self.first.len() > self.question.limit + 1 {
+            self.first.pop();
+        }
+        if self.question.sort.is_none()
+            && self.first.len() > self.question.limit
+            && let Some((_, last)) = self.first.peek()
+        {
+            self.question.enough.fetch_min(last + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_late(&mut self) -> bool {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(ROWS_PER_TICK) {
+            let stopped = self.question.stopped.load(Ordering::Relaxed);
+            self.late = self.late || stopped || Instant::now() >= self.question.deadline;
+        }
+        self.late
+    }
+
+    /// Reads all rows from `first` on; when that is long, with the help of other threads.
+    pub(super) fn scan(&mut self, view: &View, first: u64, threads: usize) -> Result<(), Error> {
+        let end = view.numbering()?.0;
+        let head = end.min(first.saturating_add(HEAD_ROWS));
+        view.scan(first..head, |number, bytes| self.consider(number, bytes))?;
+        if self.late || head >= self.question.enough.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let stripes = Stripes { next: AtomicU64::new(head), end };
+        let helpers = threads.min(((end - head) / STRIPE_ROWS) as usize).saturating_sub(1);
+        let question = self.question;
+        std::thread::scope(|scope| {
+            let help = || {
+                let mut selection = Selection::new(question);
+                storage::guard(|| selection.scan_stripes(view, &stripes)).map(|()| selection)
+            };
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(help)).collect();
+            let mine = self.scan_stripes(view, &stripes);
+            for helper in helpers {
+                let damage = |_| Error::Damaged("a page met by a query".to_owned());
+                self.merge(helper.join().map_err(damage)??);
+            }
+            mine
+        })
+    }
+
+    fn scan_stripes(&mut self, view: &View, stripes: &Stripes) -> Result<(), Error> {
+        while let Some(rows) = stripes.take(self.question.enough.load(Ordering::Relaxed)) {
+            if self.late {
+                break;
+            }
+            view.scan(rows, |number, bytes| self.consider(number, bytes))?;
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.damaged += other.damaged;
+        self.late |= other.late;
+        for place in other.first {
+            self.keep(place);
+        }
+    }
+}
+
+/// Row numbers that nobody has read yet, handed out in order.
+struct Stripes {
+    next: AtomicU64,
+    end: u64,
+}
+
+impl Stripes {
+    fn take(&self, enough: u64) -> Option<std::ops::Range<u64>> {
+        let first = self.next.fetch_add(STRIPE_ROWS, Ordering::Relaxed);
+        let end = self.end.min(enough);
+        (first < end).then(|| first..end.min(first + STRIPE_ROWS))
+    }
+}

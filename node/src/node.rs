@@ -1,0 +1,239 @@
+//! One node: starts its actors in order, each with just the handles it may use, and stops them in reverse.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+
+use crate::actor::Tasks;
+use crate::blobs::{self, Blobs};
+use crate::catalog::{self, Catalog, Owner};
+use crate::identity::{Identity, IdentityError};
+use crate::sweeper;
+
+/// Everything a node is told before it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it keeps everything. Made if absent.
+    pub data_dir: PathBuf,
+    /// A name for people; empty means the first part of the `assets_db_id`.
+    pub name: String,
+    /// Labels for people and filters.
+    pub labels: Vec<String>,
+    /// The federation's name.
+    pub network: String,
+    /// The address that HTTP is really bound to.
+    pub http_addr: SocketAddr,
+    /// Where clients reach the node; `None` means `http://` and the bound address.
+    pub public_url: Option<String>,
+    /// The blob store.
+    pub blobs: blobs::Config,
+    /// The catalog.
+    pub catalog: catalog::Config,
+    /// The sweeper.
+    pub sweeper: sweeper::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("assetmesh-data"),
+            name: String::new(),
+            labels: Vec::new(),
+            network: "main".to_owned(),
+            http_addr: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            public_url: None,
+            blobs: blobs::Config::default(),
+            catalog: catalog::Config::default(),
+            sweeper: sweeper::Config::default(),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {}: {source}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The node key cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The blob store did not start.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
+    /// The catalog did not start.
+    #[error(transparent)]
+    Catalog(#[from] catalog::StartError),
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeFacts {
+    /// Names its asset database.
+    pub assets_db_id: String,
+    /// Names it in the peer network.
+    pub peer_id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// The version of the program.
+    pub version: &'static str,
+    /// The federation's name.
+    pub network: String,
+    /// Where HTTP is bound.
+    pub http_addr: String,
+    /// Where the peer network is bound.
+    pub p2p_addrs: Vec<String>,
+    /// Where clients reach it.
+    pub public_url: String,
+    /// Assets described here.
+    pub assets: u64,
+    /// Different contents stored here.
+    pub blobs: u64,
+    /// Bytes of those contents.
+    pub bytes: u64,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+}
+
+/// A running node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    public_url: String,
+    identity: Identity,
+    blobs: Blobs,
+    catalog: Catalog,
+    started: Instant,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+/// How long actors may take to end.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Starts the actors of a node.
+    ///
+    /// # Errors
+    /// When the data directory, the key or a store cannot be used. Nothing is left running.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let data_dir = config.data_dir.clone();
+        std::fs::create_dir_all(&data_dir).map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+        let mut tasks = Tasks::default();
+        let identity = Identity::load_or_create(&data_dir)?;
+        let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http_addr));
+        let public_url = public_url.trim_end_matches('/').to_owned();
+        let owner = Owner {
+            assets_db_id: identity.assets_db_id(),
+            public_url: public_url.clone(),
+            cursor_secret: identity.secret("assetmesh 2026 query cursor"),
+        };
+        let blobs = Blobs::start(&mut tasks, &data_dir, config.blobs.clone())?;
+        let catalog = Catalog::start(&mut tasks, &data_dir, owner, blobs.clone(), &config.catalog)?;
+        sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
+        let tasks = Mutex::new(Some(tasks));
+        let started = Instant::now();
+        Ok(Self { inner: Arc::new(Inner { config, public_url, identity, blobs, catalog, started, tasks }) })
+    }
+
+    /// Stops the actors and waits for them.
+    pub async fn stop(&self) {
+        let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tasks) = tasks
+            && tokio::time::timeout(STOP_WITHIN, tasks.finish()).await.is_err()
+        {
+            tracing::warn!("some actors did not end in time");
+        }
+    }
+
+    /// Waits until a store gives up for good, and says why. The node should then stop.
+    pub async fn failed(&self) -> String {
+        let (mut blobs, mut catalog) = (self.inner.blobs.failure(), self.inner.catalog.failure());
+        let failure = tokio::select! {
+            failure = blobs.wait_for(Option::is_some) => failure,
+            failure = catalog.wait_for(Option::is_some) => failure,
+        };
+        match failure {
+            Ok(failure) => failure.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Err(_) => "a store has stopped".to_owned(),
+        }
+    }
+
+    /// The blob store.
+    #[must_use]
+    pub fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    /// The catalog.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// What the node says of itself.
+    ///
+    /// # Errors
+    /// When a store cannot be read.
+    pub fn facts(&self) -> Result<NodeFacts, catalog::Error> {
+        let Inner { config, identity, .. } = &*self.inner;
+        let stored = self.inner.blobs.stats().map_err(|error| catalog::Error::Failed(error.to_string()))?;
+        Ok(NodeFacts {
+            assets_db_id: identity.assets_db_id().to_string(),
+            peer_id: identity.peer_id().to_string(),
+            name: self.name(),
+            labels: config.labels.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            network: config.network.clone(),
+            http_addr: config.http_addr.to_string(),
+            p2p_addrs: Vec::new(),
+            public_url: self.inner.public_url.clone(),
+            assets: self.inner.catalog.assets()?,
+            blobs: stored.blobs,
+            bytes: stored.bytes,
+            uptime_s: self.inner.started.elapsed().as_secs(),
+        })
+    }
+
+    /// Names the node's asset database.
+    #[must_use]
+    pub fn assets_db_id(&self) -> String {
+        self.inner.identity.assets_db_id().to_string()
+    }
+
+    /// The node's name for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = &self.inner.config.name;
+        if name.is_empty() { self.assets_db_id().chars().take(8).collect() } else { name.clone() }
+    }
+
+    /// Fails with the reason if uploads or changes are refused now.
+    ///
+    /// # Errors
+    /// The disk is full, or a store has failed.
+    pub fn writable(&self) -> Result<(), catalog::Error> {
+        self.inner.catalog.writable()
+    }
+
+    /// Adds the node's metrics.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.inner.blobs.metrics().register(registry);
+        self.inner.catalog.register(registry);
+    }
+}
