@@ -58,7 +58,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("blobs", &["actor", "clock", "storage"]),
     ("catalog", &["actor", "blobs", "clock", "storage"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
-    ("verify", &["blobs", "catalog", "storage"]),
+    ("verify", &["actor", "blobs", "catalog", "storage"]),
     ("node", &["actor", "blobs", "catalog", "clock", "identity", "storage", "sweeper", "verify"]),
 ];
 
@@ -66,36 +66,39 @@ const LINES_MAX: usize = 500;
 
 #[test]
 fn crates_depend_downwards_only() {
+    let mut wrong = Vec::new();
     for (name, allowed) in CRATES {
-        for dependency in dependencies(name) {
-            let local = dependency.starts_with("assetmesh");
-            assert!(!local || allowed.contains(&dependency.as_str()), "{name} uses {dependency}");
-        }
+        let local = dependencies(name).into_iter().filter(|used| used.starts_with("assetmesh"));
+        wrong.extend(local.filter(|used| !allowed.contains(&used.as_str())).map(|used| (*name, used)));
     }
+    assert!(wrong.is_empty(), "a crate uses what it may not: {wrong:?}");
 }
 
 #[test]
 fn a_library_belongs_to_its_crates() {
+    let mut wrong = Vec::new();
     for (name, _) in CRATES {
-        for dependency in dependencies(name) {
-            let owners = LIBRARIES.iter().find(|(library, _)| *library == dependency);
-            let allowed = owners.is_none_or(|(_, owners)| owners.contains(name));
-            assert!(allowed, "{name} depends on {dependency}, which only {owners:?} may");
-        }
+        wrong.extend(dependencies(name).into_iter().filter_map(|used| {
+            let (library, owners) = LIBRARIES.iter().find(|(library, _)| *library == used)?;
+            (!owners.contains(name)).then(|| format!("{name} depends on {library}, only {owners:?} may"))
+        }));
     }
+    assert_none(&wrong);
 }
 
 #[test]
 fn a_library_is_named_where_it_is_wrapped_and_nowhere_else() {
     let mut found = BTreeSet::new();
+    let mut wrong = Vec::new();
     for file in workspace() {
-        for (library, allowed) in NAMED_IN {
-            if names(&file.code, library) {
-                assert!(allowed(&file.path), "{} names {library}", file.path);
-                found.insert(*library);
+        for (library, allowed) in NAMED_IN.iter().filter(|(library, _)| names(&file.code, library)) {
+            found.insert(*library);
+            if !allowed(&file.path) {
+                wrong.push(format!("{} names {library}", file.path));
             }
         }
     }
+    assert_none(&wrong);
     assert!(found.contains("redb") && found.contains("axum"), "nothing was read: {found:?}");
 }
 
@@ -103,23 +106,29 @@ fn a_library_is_named_where_it_is_wrapped_and_nowhere_else() {
 fn modules_of_the_node_point_down_only() {
     let edges = crate_edges(workspace(), "node");
     assert!(edges.len() > 3, "nothing was read: {edges:?}");
-    for (from, targets) in edges {
-        let (_, allowed) = NODE_MODULES
-            .iter()
-            .find(|(module, _)| *module == from)
-            .unwrap_or_else(|| panic!("node::{from} has no line in the table of arrows"));
-        for target in targets {
-            assert!(allowed.contains(&target.as_str()), "node::{from} uses node::{target}");
+    let mut wrong = Vec::new();
+    for (from, targets) in &edges {
+        match NODE_MODULES.iter().find(|(module, _)| module == from) {
+            None => wrong.push(format!("node::{from} has no line in the table of arrows")),
+            Some((_, allowed)) => {
+                let others = targets.iter().filter(|target| !allowed.contains(&target.as_str()));
+                wrong.extend(others.map(|target| format!("node::{from} uses node::{target}")));
+            }
         }
     }
+    assert_none(&wrong);
 }
 
 #[test]
 fn no_module_depends_on_itself_through_others() {
-    for (name, _) in CRATES {
-        let edges = crate_edges(workspace(), name);
-        assert_eq!(cycle(&edges), None, "modules of {name} in a circle");
-    }
+    let circles: Vec<String> = CRATES
+        .iter()
+        .filter_map(|(name, _)| {
+            let circle = cycle(&crate_edges(workspace(), name))?;
+            Some(format!("in {name}: {}", circle.join(" uses ")))
+        })
+        .collect();
+    assert_none(&circles);
 }
 
 #[test]
@@ -133,39 +142,51 @@ fn the_table_of_arrows_has_no_circle_itself() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    for file in workspace() {
-        assert!(file.text.starts_with("//! "), "{} does not begin with //!", file.path);
-    }
+    let silent = workspace().iter().filter(|file| !file.text.starts_with("//! "));
+    assert_none(&silent.map(|file| format!("{} does not begin with //!", file.path)).collect::<Vec<_>>());
 }
 
 #[test]
 fn files_are_small_and_named_after_their_module() {
+    let mut wrong = Vec::new();
     for file in workspace() {
-        assert!(!file.path.ends_with("/mod.rs"), "{}: use name.rs beside name/", file.path);
         let lines = file.lines_without_tests();
-        assert!(lines <= LINES_MAX, "{} has {lines} lines without its tests", file.path);
+        if lines > LINES_MAX {
+            wrong.push(format!("{} has {lines} lines without its tests", file.path));
+        }
+        if file.path.ends_with("/mod.rs") {
+            wrong.push(format!("{}: use name.rs beside name/", file.path));
+        }
     }
+    assert_none(&wrong);
 }
 
 #[test]
 fn names_are_public_in_one_place_and_imported_one_by_one() {
-    for file in workspace().iter().filter(|file| !file.is_test()) {
+    let mut wrong = Vec::new();
+    for file in workspace().iter().filter(|file| !file.path.ends_with("src/lib.rs")) {
         for line in file.code.lines().map(str::trim_start) {
-            let reexport = line.starts_with("pub use ") && !file.path.ends_with("src/lib.rs");
-            assert!(!reexport || file.is_face_of(line), "{}: {line}", file.path);
+            let reexport = line.starts_with("pub use ") && !file.is_face_of(line);
             let glob = line.contains("use ") && line.ends_with("::*;");
-            assert!(!glob, "{}: {line}", file.path);
+            if reexport || glob {
+                wrong.push(format!("{}: {line}", file.path));
+            }
         }
     }
+    assert_none(&wrong);
 }
 
 #[test]
 fn no_test_is_switched_off() {
     // In two halves, else this line would be found.
     let ignore = concat!("#[", "ignore");
-    for file in workspace() {
-        assert!(!file.text.contains(ignore), "{}: an ignored test proves nothing", file.path);
-    }
+    let off = workspace().iter().filter(|file| file.text.contains(ignore));
+    assert_none(&off.map(|file| format!("{} ignores a test", file.path)).collect::<Vec<_>>());
+}
+
+/// Shows all of them at once.
+fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// All dependencies of a crate, of every kind.

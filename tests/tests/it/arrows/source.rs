@@ -182,20 +182,29 @@ fn first_names(group: &str) -> Vec<String> {
     names
 }
 
-/// A circle of modules, if there is one.
+/// A circle of modules, if there is one: each uses the next, and the last the first.
 pub(super) fn cycle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     let mut left = edges.clone();
     // Take away what uses nothing that is left, until that is all or nothing more can go.
     loop {
         let names: BTreeSet<String> = left.keys().cloned().collect();
         let before = left.len();
-        left.retain(|_, targets| targets.iter().any(|target| names.contains(target)));
-        if left.is_empty() {
-            return None;
-        }
+        left.retain(|_, targets| {
+            targets.retain(|target| names.contains(target));
+            !targets.is_empty()
+        });
         if left.len() == before {
-            return Some(left.into_keys().collect());
+            break;
         }
+    }
+    // All that is left uses something that is left, so a walk comes back to where it was.
+    let mut walk: Vec<String> = vec![left.keys().next()?.clone()];
+    loop {
+        let next = left[walk.last()?].first()?;
+        if let Some(start) = walk.iter().position(|name| name == next) {
+            return Some(walk.split_off(start));
+        }
+        walk.push(next.clone());
     }
 }
 
@@ -234,8 +243,7 @@ mod tests {
             ("c".to_owned(), BTreeSet::from(["b".to_owned()])),
             ("d".to_owned(), BTreeSet::new()),
         ]);
-        let circle = cycle(&edges).unwrap();
-        assert!(circle.contains(&"b".to_owned()) && circle.contains(&"c".to_owned()));
+        assert_eq!(cycle(&edges), Some(vec!["b".to_owned(), "c".to_owned()]));
     }
 
     #[test]
