@@ -216,7 +216,7 @@ mod tests {
 
     #[rstest]
     #[case(r#"{"a":{"$nope":1}}"#, "", "$nope")]
-    #[case("{", "", "JSON")]
+    #[case("{", "", "line 1 column 2")]
     #[case("{}", "{\"n\":1}\n{\"n\":}\n", "line 2")]
     #[case(r#"{"$expr":{"$gt":[{"$add":["$s",1]},1]}}"#, "{\"s\":\"x\"}\n", "line 1")]
     fn what_is_wrong_is_named(#[case] filter: &str, #[case] input: &str, #[case] named: &str) {
