@@ -82,7 +82,7 @@ impl Backend for Tables {
         // Deletes leave holes inside the file that the device does not know of.
         let used = self.view(|transaction| counter(transaction, "taken"))?;
         let space = self.store.space()?;
-        let inside = space.taken.saturating_sub(used + used / 16 + (1 << 20));
+        let inside = space.taken.saturating_sub(used + used / 64 + (128 << 10));
         let floor = self.store.reserve(space, Purpose::Bulk) / 4 * 3;
         if inside >= bytes && space.free >= floor { Ok(()) } else { Err(Error::Full) }
     }
