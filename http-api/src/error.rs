@@ -241,7 +241,9 @@ impl From<blobs::Error> for ApiError {
             Error::Full => Self::full(),
             Error::Busy => Self::busy(),
             Error::Damaged { .. } | Error::Corrupt(_) => Self::integrity(error),
-            Error::Open(_) | Error::Check(_) | Error::Io(_) | Error::Failed(_) | Error::Stopped => Self::stopped(error),
+            Error::Open(_) | Error::Check(_) | Error::Io(_) | Error::Failed(_) | Error::Stopped => {
+                Self::stopped(error)
+            }
         }
     }
 }
