@@ -7,6 +7,8 @@
 
 #[path = "cli/download.rs"]
 mod download;
+#[path = "cli/node.rs"]
+mod node;
 #[path = "cli/reading.rs"]
 mod reading;
 #[path = "cli/run.rs"]

@@ -13,7 +13,7 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::JsonText;
-use crate::federation::Federation;
+use crate::federation::{Federation, Scope};
 use crate::params::Params;
 use crate::schema::{AssetsAnswer, FilterDocument, Querying};
 
@@ -25,7 +25,7 @@ const TIMEOUT_MS_MAX: u64 = 10_000;
 /// Lists the assets that match a filter document.
 #[utoipa::path(post, path = "/assets", tag = "assets", request_body = FilterDocument,
     params(
-        ("scope" = Option<String>, Query, description = "`federation` (default) or `local`"),
+        ("scope" = inline(Option<Scope>), Query, description = "Where to look, `federation` by default"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows a page, 1000 by default"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("sort" = Option<String>, Query, description = "`-a.b,c`, or JSON `{\"a.b\":-1}`"),
@@ -63,7 +63,7 @@ struct Wanted {
 /// Checks the parameters first: they are cheaper to refuse than the filter.
 fn wanted(query: Option<&str>, text: &[u8]) -> Result<Wanted, ApiError> {
     let mut params = Params::parse(query)?;
-    params.word("scope", &[("federation", ()), ("local", ())])?;
+    params.word("scope", &Scope::WORDS)?;
     let limit = params.number("limit", 1, PAGE_ROWS_MAX)?.unwrap_or(PAGE_ROWS_MAX);
     let timeout_ms = params.number("timeout_ms", 1, TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_DEFAULT);
     let allow_partial = params.word("allow_partial", &[("true", true), ("false", false)])?;

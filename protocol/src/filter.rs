@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::document::{Document, ValueRef};
 use crate::filter::node::{Node, Run};
 
+// The names of this module: its children are private, so that one path leads to each type.
 pub use crate::filter::error::{EvalError, EvalFault, FilterError, Place};
 pub use crate::filter::limits::{
     BRANCHES_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, FILTER_DEPTH_MAX, FILTER_NODES_MAX,

@@ -1,6 +1,8 @@
 //! Runs every public case of the filter language: filters, sorts, skips, limits and projections, and
 //! lists each one whose answer differs.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -72,13 +74,10 @@ fn difference(case: &Value, documents: &[Named]) -> Option<String> {
     if names != *expected {
         return Some(format!("found {names:?}, expected {expected:?}"));
     }
-    match case.get("expect_docs") {
-        // Key order counts, and only the text shows it.
-        Some(docs) if Value::from(shown.clone()).to_string() != docs.to_string() => {
-            Some(format!("shows {}, expected {docs}", Value::from(shown)))
-        }
-        _ => None,
-    }
+    let docs = case.get("expect_docs")?;
+    // Key order counts, and only the text shows it.
+    let (shown, docs) = (Value::from(shown).to_string(), docs.to_string());
+    (shown != docs).then(|| format!("shows {shown}, expected {docs}"))
 }
 
 fn check(cases: &Value, documents_of: impl Fn(&Value) -> Vec<Named>) {

@@ -1,5 +1,7 @@
 //! The tables of `catalog.redb` and what one transaction does with them. All table names are here, and carry a version.
 
+use std::collections::BTreeMap;
+
 use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::ids::{AssetId, RecordId};
 use redb::{
@@ -290,6 +292,9 @@ pub(super) struct Tables<'t> {
     holders: Table<'t, (&'static [u8; 32], u64), ()>,
     index: Table<'t, &'static [u8], ()>,
     counters: Table<'t, &'static str, u64>,
+    /// Index keys to put in (true) or take out, of all changes of the transaction: in key order, one
+    /// walk of the tree serves neighbours.
+    keys: BTreeMap<Vec<u8>, bool>,
 }
 
 impl<'t> Tables<'t> {
@@ -300,6 +305,7 @@ impl<'t> Tables<'t> {
             holders: transaction.open_table(HOLDERS)?,
             index: transaction.open_table(INDEX)?,
             counters: transaction.open_table(COUNTERS)?,
+            keys: BTreeMap::new(),
         })
     }
 
@@ -325,9 +331,7 @@ impl<'t> Tables<'t> {
         if let Some(blob) = row.blob() {
             self.holders.insert((blob.as_bytes(), row.number), ())?;
         }
-        for key in index::keys(row.number, row.document.root()) {
-            self.index.insert(key.as_slice(), ())?;
-        }
+        self.keys.extend(index::keys(row.number, row.document.root()).into_iter().map(|key| (key, true)));
         Ok(())
     }
 
@@ -343,12 +347,8 @@ impl<'t> Tables<'t> {
         }
         let old_keys = index::keys(old.number, old.document.root());
         let new_keys = index::keys(new.number, new.document.root());
-        for key in old_keys.difference(&new_keys) {
-            self.index.remove(key.as_slice())?;
-        }
-        for key in new_keys.difference(&old_keys) {
-            self.index.insert(key.as_slice(), ())?;
-        }
+        self.keys.extend(old_keys.difference(&new_keys).map(|key| (key.clone(), false)));
+        self.keys.extend(new_keys.difference(&old_keys).map(|key| (key.clone(), true)));
         Ok(())
     }
 
@@ -361,13 +361,19 @@ impl<'t> Tables<'t> {
         if let Some(blob) = row.blob() {
             self.holders.remove((blob.as_bytes(), row.number))?;
         }
-        for key in index::keys(row.number, row.document.root()) {
-            self.index.remove(key.as_slice())?;
-        }
+        self.keys.extend(index::keys(row.number, row.document.root()).into_iter().map(|key| (key, false)));
         Ok(())
     }
 
-    pub(super) fn set_next_row(&mut self, next: u64) -> Result<(), StoreError> {
+    /// Completes the transaction: the index, and the number that the next row gets.
+    pub(super) fn finish(&mut self, next: u64) -> Result<(), StoreError> {
+        for (key, present) in std::mem::take(&mut self.keys) {
+            if present {
+                self.index.insert(key.as_slice(), ())?;
+            } else {
+                self.index.remove(key.as_slice())?;
+            }
+        }
         self.counters.insert(NEXT_ROW, next)?;
         Ok(())
     }

@@ -152,7 +152,6 @@ struct Answer {
 }
 
 fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>), answers: &mut Vec<Answer>) -> Result<(), Stop> {
-    let first = numbers.next();
     let mut changed = false;
     for Request { change, stamp, reply } in batch {
         if let (Change::Create { .. } | Change::Update { .. }, Err(full)) = (&change, room) {
@@ -171,9 +170,7 @@ fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, (batch, room): (&mut im
     if !changed {
         return Err(Stop::Unchanged);
     }
-    if numbers.next() != first {
-        tables.set_next_row(numbers.next())?;
-    }
+    tables.finish(numbers.next())?;
     Ok(())
 }
 

@@ -43,10 +43,9 @@ impl Fault {
 
 /// `io::Error` is not `Clone`: keeps the error number if there is one, else kind and text.
 fn copy_of(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(
-        || io::Error::new(error.kind(), error.to_string()),
-        io::Error::from_raw_os_error,
-    )
+    error
+        .raw_os_error()
+        .map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }
 
 /// A handle to the backend of one open database; clones share it.
@@ -64,8 +63,7 @@ struct Shared {
 
 impl Backend {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
-        let shared =
-            Shared { pages: Sums::new(disk), shut: RwLock::new(false), fault: OnceLock::new() };
+        let shared = Shared { pages: Sums::new(disk), shut: RwLock::new(false), fault: OnceLock::new() };
         Self { shared: Arc::new(shared) }
     }
 

@@ -4,6 +4,7 @@ use crate::document::{ObjectRef, ValueRef};
 use crate::filter::error::EvalError;
 use crate::filter::expr::{Budget, Expression};
 use crate::filter::path::{Branches, Fields, Path, Walk};
+use crate::filter::pattern::Patience;
 use crate::filter::predicate::Predicate;
 
 /// A condition on a document, or on an element of an array.
@@ -28,7 +29,8 @@ pub(super) struct Leaf {
 #[derive(Default)]
 pub(super) struct Run {
     branches: Branches,
-    budget: Budget,
+    pub(super) budget: Budget,
+    pub(super) patience: Patience,
 }
 
 impl Node {
@@ -58,7 +60,7 @@ impl Node {
                 };
                 walk.any(fields, &leaf.path)
             }
-            Self::Expression(expression) => expression.is_true(fields, &run.budget),
+            Self::Expression(expression) => expression.is_true(fields, run),
         }
     }
 

@@ -57,7 +57,7 @@ impl Predicate {
                 .and_then(whole)
                 .is_some_and(|value| test.holds(value, *mask)),
             Self::Regex(pattern) => match candidate {
-                Some(ValueRef::String(text)) => return pattern.is_found_in(text),
+                Some(ValueRef::String(text)) => return pattern.is_found_in(text, &run.patience),
                 _ => false,
             },
             Self::ElementValue(node) => return element::any_value(candidate, node, run),

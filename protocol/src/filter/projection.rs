@@ -384,3 +384,6 @@ fn parse_flag(value: ValueRef<'_>) -> bool {
 const fn bad_value(path: String, reason: String) -> ProjectionError {
     ProjectionError::BadValue { path, reason }
 }
+
+#[cfg(test)]
+mod tests;

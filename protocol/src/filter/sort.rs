@@ -170,3 +170,6 @@ impl Field {
         Ok(Self { path, descending })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,19 +9,23 @@ use crate::filter::expr::budget::Budget;
 use crate::filter::expr::tree::{Expr, Function, Relation, Source};
 use crate::filter::expr::value::{self, Value};
 use crate::filter::expr::{list, number, text};
+use crate::filter::node::Run;
+use crate::filter::pattern::Patience;
 
 /// One document, and the variables that are in force.
 pub(super) struct Evaluation<'e> {
     root: ValueRef<'e>,
     pub(super) budget: &'e Budget,
+    pub(super) patience: &'e Patience,
     variables: Vec<Value<'e>>,
 }
 
 impl<'e> Evaluation<'e> {
-    pub(super) const fn new(root: ValueRef<'e>, budget: &'e Budget) -> Self {
+    pub(super) const fn new(root: ValueRef<'e>, run: &'e Run) -> Self {
         Self {
             root,
-            budget,
+            budget: &run.budget,
+            patience: &run.patience,
             variables: Vec::new(),
         }
     }

@@ -257,7 +257,8 @@ impl Reader<'_> {
                     && (flags.root().is_null() || flags.root().as_str().is_some()) =>
             {
                 let flags = Some(flags.root()).filter(|flags| !flags.is_null());
-                PatternSource::Fixed(self.parser.expression_pattern(at, text.root(), flags)?)
+                let fixed = self.parser.expression_pattern(at, text.root(), flags)?;
+                PatternSource::Fixed(Box::new(fixed))
             }
             _ => PatternSource::Computed {
                 pattern,

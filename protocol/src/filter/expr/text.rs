@@ -124,7 +124,7 @@ pub(super) fn regex_match<'e>(
     let wrong = |reason: &str| EvalError::expression("$regexMatch", reason);
     let input = evaluation.value(&parts.input)?;
     let pattern = match &parts.pattern {
-        PatternSource::Fixed(pattern) => Ok(pattern),
+        PatternSource::Fixed(pattern) => Ok(&**pattern),
         PatternSource::Computed {
             pattern,
             options,
@@ -154,8 +154,8 @@ pub(super) fn regex_match<'e>(
     };
     evaluation.budget.step(text.as_bytes().len())?;
     let found = match &pattern {
-        Ok(fixed) => fixed.is_found_in(text)?,
-        Err(computed) => computed.is_found_in(text)?,
+        Ok(fixed) => fixed.is_found_in(text, evaluation.patience)?,
+        Err(computed) => computed.is_found_in(text, evaluation.patience)?,
     };
     Ok(Value::bool(found))
 }

@@ -74,7 +74,7 @@ pub(super) struct RegexMatch {
 /// The pattern of a `$regexMatch`.
 #[derive(Debug)]
 pub(super) enum PatternSource {
-    Fixed(Pattern),
+    Fixed(Box<Pattern>),
     /// Pattern and options are computed for each document.
     Computed {
         pattern: Expr,
