@@ -104,7 +104,7 @@ fn a_request_id_is_kept_if_it_is_one() {
         api.call(&request).unwrap().header("x-request-id").unwrap_or_default().to_owned()
     };
     assert_eq!(id(&mut api, "abc-123"), "abc-123");
-    for bad in ["", &"x".repeat(5000), "a b\u{7f}"] {
+    for bad in ["", &"x".repeat(5000), "a b", "<script>"] {
         let kept = id(&mut api, bad);
         assert!(!kept.is_empty() && kept.len() <= 200, "{bad:?} became {kept:?}");
     }
