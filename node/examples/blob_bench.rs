@@ -1,6 +1,6 @@
 //! Measures a blob store: one large upload and download, and many small uploads at once.
 //!
-//! `cargo run --release -p assetmesh-node --example blob_bench -- FOLDER [MIB] [FRAME_KIB]`
+//! `cargo run --release -p assetmesh-node --example blob_bench -- FOLDER [MIB] [FRAME_KIB] [CACHE_MIB]`
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -19,16 +19,20 @@ async fn main() -> Result<(), Failure> {
     let base = args.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let mib: usize = args.next().map_or(Ok(1024), |text| text.parse())?;
     let frame_kib: usize = args.next().map_or(Ok(64), |text| text.parse())?;
+    let mut config = Config::default();
+    if let Some(mib) = args.next() {
+        config.store.cache_bytes = mib.parse::<usize>()? << 20;
+    }
     let folder = base.join(format!("blob-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let outcome = measure(&folder, mib, frame_kib << 10).await;
+    let outcome = measure(&folder, mib, frame_kib << 10, config).await;
     std::fs::remove_dir_all(&folder)?;
     outcome
 }
 
-async fn measure(folder: &std::path::Path, mib: usize, frame: usize) -> Result<(), Failure> {
+async fn measure(folder: &std::path::Path, mib: usize, frame: usize, config: Config) -> Result<(), Failure> {
     let mut tasks = Tasks::default();
-    let blobs = Blobs::start(&mut tasks, folder, Config::default())?;
+    let blobs = Blobs::start(&mut tasks, folder, config)?;
     say(&format!("idle: {} MiB resident", resident_mib()));
     let mut leases = Vec::new();
     for round in 0..3_u64 {

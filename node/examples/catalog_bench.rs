@@ -54,7 +54,12 @@ fn body(at: u64) -> String {
     let group = at % 10_000;
     format!(
         r#"{{"asset_name":"asset-{at}","asset_version":{{"version":"{}.{}","tag":"prod"}},"asset_metadata":{{"type":"{kind}","group":{group},"framework":"pytorch","license":"Apache-2.0","author":"Ana Müller","params":{},"metrics":{{"accuracy":0.{},"loss":1.{}}},"description":"a synthetic asset for the benchmark, number {at}","created_at":"2024-04-28T05:32:00Z"}},"asset_public_url":"https://cdn.example.org/asset-{at}","asset_tags":["{kind}","bench","g{}"]}}"#,
-        at % 9, at % 7, at * 31, at % 1000, at % 997, at % 100
+        at % 9,
+        at % 7,
+        at * 31,
+        at % 1000,
+        at % 997,
+        at % 100
     )
 }
 
@@ -103,5 +108,9 @@ fn query(filter: &str, sort: &str) -> Query {
 
 fn resident() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM")).collect::<Vec<_>>().join("  ")
+    status
+        .lines()
+        .filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"))
+        .collect::<Vec<_>>()
+        .join("  ")
 }

@@ -56,15 +56,13 @@ impl Default for StoreConfig {
     }
 }
 
-/// What a write is for: how far it may use up the last room on the device.
+/// What a write is for: how far it may use up the last room on the device. A delete does not ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Content: leaves the whole reserve free.
     Bulk,
     /// A row that a client adds: leaves half the reserve free.
     Row,
-    /// A delete, or bookkeeping that lets one happen: may use what there is.
-    Delete,
 }
 
 /// When a commit must be on the medium.
@@ -141,12 +139,7 @@ impl Store {
     /// # Errors
     /// Another process has it, it is not a whole database of this kind and format, or I/O fails.
     /// In each case the file stays untouched.
-    pub(crate) fn open(
-        path: &Path,
-        kind: &str,
-        format: u32,
-        config: StoreConfig,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path, kind: &str, format: u32, config: StoreConfig) -> Result<Self, OpenError> {
         let disk = file::hold(path, kind, format)?;
         Self::open_on(Arc::new(disk), path, (kind, format), config)
     }
@@ -267,7 +260,6 @@ impl Store {
         match purpose {
             Purpose::Bulk => whole,
             Purpose::Row => whole / 2,
-            Purpose::Delete => 0,
         }
     }
 
@@ -323,8 +315,7 @@ impl Store {
             // The next call tries again.
             Err(StoreError::Full) => Err(StoreError::Full),
             Err(error) => {
-                let error =
-                    StoreError::Failed { path: path.clone(), reason: error.to_string().into() };
+                let error = StoreError::Failed { path: path.clone(), reason: error.to_string().into() };
                 tracing::error!(%error, "the store stops");
                 *state = State::Failed(error.clone());
                 self.inner.failure.send_replace(Some(error.clone()));
@@ -348,7 +339,7 @@ fn commit(session: &Session, transaction: WriteTransaction, sync: Sync) -> Resul
 }
 
 #[cfg(test)]
-mod crash_tests;
+pub(crate) mod crash_tests;
 #[cfg(test)]
 pub(crate) mod test_disk;
 #[cfg(test)]

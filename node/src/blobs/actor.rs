@@ -65,11 +65,13 @@ enum Answer {
     Held { stored: Option<StoredBlob>, reply: Reply<Result<Option<StoredBlob>, Error>> },
 }
 
-/// A blob that goes with the commit.
+/// A blob that was asked to go. The answer waits for the commit even if the blob stays: another removal of
+/// it may be part of the same commit.
 #[derive(Debug)]
 struct Removal {
     id: AssetId,
-    found: Found,
+    /// What goes; nothing if the blob is needed or not there.
+    found: Option<Found>,
     reply: Option<Reply<Result<bool, Error>>>,
 }
 
@@ -121,6 +123,7 @@ impl Writer {
                 Ok(message) => Some(message),
                 Err(mpsc::error::TryRecvError::Disconnected) => return,
                 Err(mpsc::error::TryRecvError::Empty) if stopping => return,
+                Err(mpsc::error::TryRecvError::Empty) if self.shared.returns.any() => None,
                 Err(mpsc::error::TryRecvError::Empty) if self.clear(CLEARED_IDLE) => None,
                 Err(mpsc::error::TryRecvError::Empty) => {
                     self.settle();
@@ -148,9 +151,7 @@ impl Writer {
             self.plan(message, &mut batch);
             let config = &self.shared.config;
             let (chunks_max, answers_max) = (config.chunks_per_commit, config.answers_per_commit);
-            while batch.chunks < chunks_max
-                && batch.answers.len() + batch.removals.len() < answers_max
-            {
+            while batch.chunks < chunks_max && batch.answers.len() + batch.removals.len() < answers_max {
                 let Ok(message) = inbox.try_recv() else { break };
                 self.plan(message, &mut batch);
             }
@@ -234,12 +235,7 @@ impl Writer {
         }
     }
 
-    fn plan_small(
-        &mut self,
-        id: AssetId,
-        bytes: Bytes,
-        batch: &mut Batch,
-    ) -> Result<StoredBlob, Error> {
+    fn plan_small(&mut self, id: AssetId, bytes: Bytes, batch: &mut Batch) -> Result<StoredBlob, Error> {
         let size = bytes.len() as u64;
         let was_present = self.make_way(&id, batch)?.is_some();
         if !was_present {
@@ -263,12 +259,7 @@ impl Writer {
         Ok(None)
     }
 
-    fn plan_removal(
-        &mut self,
-        id: AssetId,
-        reply: Option<Reply<Result<bool, Error>>>,
-        batch: &mut Batch,
-    ) {
+    fn plan_removal(&mut self, id: AssetId, reply: Option<Reply<Result<bool, Error>>>, batch: &mut Batch) {
         let outcome = if self.state.is_leased(&id) {
             Ok(None)
         } else {
@@ -278,17 +269,17 @@ impl Writer {
             })
         };
         match outcome {
-            Ok(Some(found)) => {
-                batch.changes.push(Change::Forget { id });
-                batch.exists.insert(id, None);
+            Ok(found) => {
+                if found.is_some() {
+                    batch.changes.push(Change::Forget { id });
+                    batch.exists.insert(id, None);
+                }
                 batch.removals.push(Removal { id, found, reply });
             }
-            other => {
-                if let Err(error) = &other {
-                    tracing::warn!(%id, %error, "a blob stays because nobody can say whether it is needed");
-                }
+            Err(error) => {
+                tracing::warn!(%id, %error, "a blob stays because nobody can say whether it is needed");
                 if let Some(reply) = reply {
-                    let _ = reply.send(other.map(|_| false));
+                    let _ = reply.send(Err(error));
                 }
             }
         }
@@ -329,7 +320,8 @@ impl Writer {
         if batch.bytes > 0 {
             self.shared.backend.room(batch.bytes)?;
         }
-        let durable = !(batch.answers.is_empty() && batch.removals.is_empty());
+        let removes = batch.removals.iter().any(|removal| removal.found.is_some());
+        let durable = removes || !batch.answers.is_empty();
         self.shared.backend.apply(self.session, &batch.changes, durable)
     }
 
@@ -352,9 +344,9 @@ impl Writer {
     /// A delete needs next to no room: what failed for the sake of uploads is tried alone.
     fn finish_removals(&mut self, removals: Vec<Removal>, outcome: Result<(), Error>) {
         let mut outcome = outcome;
-        if outcome.is_err() && !removals.is_empty() {
-            let changes: Vec<_> =
-                removals.iter().map(|removal| Change::Forget { id: removal.id }).collect();
+        let going = removals.iter().filter(|removal| removal.found.is_some());
+        let changes: Vec<_> = going.map(|removal| Change::Forget { id: removal.id }).collect();
+        if outcome.is_err() && !changes.is_empty() {
             outcome = self.shared.backend.apply(self.session, &changes, true);
             if let Err(error) = &outcome {
                 self.fail(&[], error);
@@ -362,12 +354,12 @@ impl Writer {
         }
         for Removal { id, found, reply } in removals {
             if outcome.is_ok()
-                && let Place::Large(number) = found.place
+                && let Some(Found { place: Place::Large(number), .. }) = found
             {
                 self.state.clear_later(Clearing { number, id: Some(id) });
             }
             if let Some(reply) = reply {
-                let _ = reply.send(outcome.clone().map(|()| true));
+                let _ = reply.send(outcome.clone().map(|()| found.is_some()));
             }
         }
     }
@@ -396,15 +388,9 @@ impl Writer {
 }
 
 impl Batch {
-    fn add_content(
-        &mut self,
-        number: BlobNumber,
-        chunk: Option<(u32, Buffer)>,
-        pieces: Vec<(u32, Vec<u8>)>,
-    ) {
+    fn add_content(&mut self, number: BlobNumber, chunk: Option<(u32, Buffer)>, pieces: Vec<(u32, Vec<u8>)>) {
         let chunk = chunk.map(|(index, bytes)| Change::Chunk { number, index, bytes });
-        let pieces =
-            pieces.into_iter().map(|(index, bytes)| Change::Piece { number, index, bytes });
+        let pieces = pieces.into_iter().map(|(index, bytes)| Change::Piece { number, index, bytes });
         for change in chunk.into_iter().chain(pieces) {
             self.chunks += usize::from(matches!(change, Change::Chunk { .. }));
             self.bytes += change.bytes();

@@ -41,11 +41,7 @@ impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
         let rows = [
             ("blob_bytes_written", "Bytes of content and outboards committed", &self.written),
-            (
-                "blob_bytes_verified",
-                "Bytes checked against their BLAKE3 tree when read",
-                &self.verified,
-            ),
+            ("blob_bytes_verified", "Bytes checked against their BLAKE3 tree when read", &self.verified),
             ("blob_bytes_read", "Bytes of content that left the store", &self.read),
             ("blob_damaged_reads", "Reads that met damaged bytes", &self.damaged),
         ];

@@ -22,14 +22,14 @@ pub struct Blob {
     id: AssetId,
     found: Found,
     shared: Arc<Shared>,
-    reading: Arc<Reading>,
+    _reading: Arc<Reading>,
 }
 
 impl Blob {
     pub(super) fn open(shared: &Arc<Shared>, id: AssetId) -> Result<Option<Self>, Error> {
         let reading = Arc::new(Reading::begin(shared, id));
         let found = shared.backend.find(&id)?;
-        Ok(found.map(|found| Self { id, found, shared: Arc::clone(shared), reading }))
+        Ok(found.map(|found| Self { id, found, shared: Arc::clone(shared), _reading: reading }))
     }
 
     /// The id.
@@ -47,10 +47,7 @@ impl Blob {
     /// The bytes of a range, cut to the size of the blob. Reads a few chunks ahead of the consumer, on
     /// blocking threads that it does not hold while the consumer is slow. Must be polled inside a tokio
     /// runtime. Ends after the first error.
-    pub fn read(
-        &self,
-        range: Range<u64>,
-    ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+    pub fn read(&self, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
         let reader = Reader::new(self.clone(), range);
         let ahead = self.shared.config.read_ahead_chunks.max(1);
         stream::unfold(

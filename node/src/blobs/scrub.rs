@@ -36,10 +36,7 @@ pub struct Verified {
 }
 
 /// Checks all. Blocking.
-pub(super) fn verify(
-    shared: &Arc<Shared>,
-    mut sink: impl FnMut(Damage),
-) -> Result<Verified, Error> {
+pub(super) fn verify(shared: &Arc<Shared>, mut sink: impl FnMut(Damage)) -> Result<Verified, Error> {
     let mut verified = Verified::default();
     let mut report = |damage: Damage, verified: &mut Verified| {
         verified.damages += 1;
@@ -122,9 +119,7 @@ fn loose_ends(
             "the totals say {} blobs and {} bytes, but there are {} and {}",
             before.blobs, before.bytes, sum.blobs, sum.bytes
         )),
-        (Err(Error::Corrupt(what)), _) | (_, Err(Error::Corrupt(what))) => {
-            ends.push(what.to_string())
-        }
+        (Err(Error::Corrupt(what)), _) | (_, Err(Error::Corrupt(what))) => ends.push(what.to_string()),
         (Err(other), _) | (_, Err(other)) => return Err(other),
     }
     match walked {

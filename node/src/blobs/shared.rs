@@ -63,6 +63,10 @@ impl Returns {
         }
     }
 
+    pub(crate) fn any(&self) -> bool {
+        !lock(&self.list).is_empty()
+    }
+
     pub(crate) fn take(&self) -> Vec<Returned> {
         std::mem::take(&mut *lock(&self.list))
     }

@@ -4,9 +4,7 @@ use std::ops::RangeBounds;
 
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
-use redb::{
-    OwnedAccessGuard, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use redb::{OwnedAccessGuard, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::backend::{Backend, BlobNumber, Change, Found, Place};
 use super::{Error, Stats};
@@ -47,10 +45,7 @@ impl Tables {
         Ok(Self { store })
     }
 
-    fn view<T>(
-        &self,
-        work: impl Fn(&ReadTransaction) -> Result<T, StoreError>,
-    ) -> Result<T, Error> {
+    fn view<T>(&self, work: impl Fn(&ReadTransaction) -> Result<T, StoreError>) -> Result<T, Error> {
         Ok(self.store.view(work)?)
     }
 }
@@ -87,7 +82,7 @@ impl Backend for Tables {
         // Deletes leave holes inside the file that the device does not know of.
         let used = self.view(|transaction| counter(transaction, "taken"))?;
         let space = self.store.space()?;
-        let inside = space.taken.saturating_sub(used + used / 16 + (1 << 20));
+        let inside = space.taken.saturating_sub(used + used / 64 + (128 << 10));
         let floor = self.store.reserve(space, Purpose::Bulk) / 4 * 3;
         if inside >= bytes && space.free >= floor { Ok(()) } else { Err(Error::Full) }
     }
@@ -126,17 +121,14 @@ impl Backend for Tables {
 
     fn stats(&self) -> Result<Stats, Error> {
         self.view(|transaction| {
-            Ok(Stats {
-                blobs: counter(transaction, "blobs")?,
-                bytes: counter(transaction, "bytes")?,
-            })
+            Ok(Stats { blobs: counter(transaction, "blobs")?, bytes: counter(transaction, "bytes")? })
         })
     }
 
     fn list(&self, after: Option<&AssetId>, limit: usize) -> Result<Vec<(AssetId, Found)>, Error> {
         self.view(|transaction| {
-            let from = after
-                .map_or(std::ops::Bound::Unbounded, |id| std::ops::Bound::Excluded(id.as_bytes()));
+            let from =
+                after.map_or(std::ops::Bound::Unbounded, |id| std::ops::Bound::Excluded(id.as_bytes()));
             let range = (from, std::ops::Bound::Unbounded);
             let mut found = Vec::new();
             for row in transaction.open_table(SMALL)?.range::<&[u8; 32]>(range)?.take(limit) {
@@ -244,10 +236,7 @@ impl<'a> Writing<'a> {
                 }
                 self.totals.taken += rounded(bytes.len());
                 // The one copy: from the upload's buffer into the page.
-                self.chunks
-                    .insert_reserve((number.0, *index), bytes.len())?
-                    .as_mut()
-                    .copy_from_slice(bytes);
+                self.chunks.insert_reserve((number.0, *index), bytes.len())?.as_mut().copy_from_slice(bytes);
             }
             Change::Piece { number, index, bytes } => {
                 self.totals.taken += rounded(bytes.len());

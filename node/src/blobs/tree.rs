@@ -8,9 +8,7 @@
 use std::ops::Range;
 
 use blake3::Hasher;
-use blake3::hazmat::{
-    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
-};
+use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 /// Bytes of one group: the unit that is verified.
 pub(crate) const GROUP_BYTES: usize = 16 << 10;
@@ -144,8 +142,7 @@ impl Walk {
 
     fn open(&mut self, parent: &Subtree, node: &[u8; NODE_BYTES]) -> Option<()> {
         let (left, right) = node.split_at(NODE_BYTES / 2);
-        let (left, right): (ChainingValue, ChainingValue) =
-            (left.try_into().ok()?, right.try_into().ok()?);
+        let (left, right): (ChainingValue, ChainingValue) = (left.try_into().ok()?, right.try_into().ok()?);
         let hash = match parent.is_root {
             true => *merge_subtrees_root(&left, &right, Mode::Hash).as_bytes(),
             false => merge_subtrees_non_root(&left, &right, Mode::Hash),
@@ -192,9 +189,8 @@ mod tests {
     }
 
     fn sizes() -> impl Iterator<Item = usize> {
-        let around = |groups: usize| {
-            [groups * GROUP_BYTES - 1, groups * GROUP_BYTES, groups * GROUP_BYTES + 1]
-        };
+        let around =
+            |groups: usize| [groups * GROUP_BYTES - 1, groups * GROUP_BYTES, groups * GROUP_BYTES + 1];
         [2, 3, 4, 5, 7, 8, 9, 31, 63, 64, 65].into_iter().flat_map(around)
     }
 
@@ -215,9 +211,7 @@ mod tests {
             let content = content(size);
             let (root, nodes) = build(&content);
             let all = groups(size as u64);
-            for (start, end) in
-                (0..all).flat_map(|start| (start..=all).map(move |end| (start, end)))
-            {
+            for (start, end) in (0..all).flat_map(|start| (start..=all).map(move |end| (start, end))) {
                 let mut walk = Walk::new(*root.as_bytes(), size as u64, start..end);
                 for group in start..end {
                     let (found, hash) = walk.next(|node| load(&nodes, node)).unwrap().unwrap();

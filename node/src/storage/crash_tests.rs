@@ -11,11 +11,15 @@ const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
 
 type Rows = BTreeMap<u64, Vec<u8>>;
 
-/// A small generator: the seed is the whole input of a run.
-struct Dice(u64);
+/// A small generator of numbers: the seed is the whole input of a run.
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -85,13 +89,8 @@ fn run(seed: u64, changes: usize, lies: bool) -> Run {
         disk.lie();
     }
     let store = disk.store("test", 1, small()).unwrap();
-    let mut run = Run {
-        start,
-        events: vec![],
-        states: vec![Rows::new()],
-        begun: vec![0],
-        durable: vec![Some(0)],
-    };
+    let mut run =
+        Run { start, events: vec![], states: vec![Rows::new()], begun: vec![0], durable: vec![Some(0)] };
     for _ in 0..changes {
         let sync = if dice.roll(3) == 0 { Sync::Later } else { Sync::Now };
         let mut rows = run.states.last().unwrap().clone();
@@ -105,17 +104,19 @@ fn run(seed: u64, changes: usize, lies: bool) -> Run {
     run
 }
 
-/// What the medium may hold when power fails after `cut` calls: all that was synced, and of the rest
-/// any part, in pieces of `sector` bytes.
 fn image(run: &Run, cut: usize, sector: usize, dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = run.start.clone();
+    image_of(&run.start, &run.events[..cut], sector, dice)
+}
+
+/// What the medium may hold when power fails after these calls: all that was synced, and of the rest any
+/// part, in pieces of `sector` bytes.
+pub(crate) fn image_of(start: &[u8], events: &[Event], sector: usize, dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = start.to_vec();
     let mut pending = vec![];
-    for event in &run.events[..cut] {
+    for event in events {
         match event {
             Event::Sync => pending.drain(..).for_each(|event| whole(&mut bytes, event)),
-            Event::FailedSync => {
-                pending.drain(..).for_each(|event| part(&mut bytes, event, sector, dice))
-            }
+            Event::FailedSync => pending.drain(..).for_each(|event| part(&mut bytes, event, sector, dice)),
             other => pending.push(other),
         }
     }
@@ -175,11 +176,8 @@ fn images(seed: u64, changes: usize, lies: bool, count: usize) -> Vec<String> {
     let dice = &mut Dice(seed + 1);
     let mut wrong = vec![];
     for number in 0..count {
-        let cut = if number <= run.events.len() {
-            number
-        } else {
-            dice.roll(run.events.len() as u64 + 1) as usize
-        };
+        let cut =
+            if number <= run.events.len() { number } else { dice.roll(run.events.len() as u64 + 1) as usize };
         let sector = if dice.roll(2) == 0 { 512 } else { 4096 };
         let bytes = image(&run, cut, sector, dice);
         wrong.extend(judge(&run, cut, bytes).err());
@@ -208,13 +206,8 @@ fn after_a_failed_sync_nothing_that_was_acknowledged_is_lost() {
         let start = disk.bytes();
         disk.record();
         let store = disk.store("test", 1, small()).unwrap();
-        let mut run = Run {
-            start,
-            events: vec![],
-            states: vec![Rows::new()],
-            begun: vec![0],
-            durable: vec![Some(0)],
-        };
+        let mut run =
+            Run { start, events: vec![], states: vec![Rows::new()], begun: vec![0], durable: vec![Some(0)] };
         disk.fail_sync(nth, std::io::ErrorKind::Other);
         let dice = &mut Dice(u64::from(nth));
         let mut failures = 0;

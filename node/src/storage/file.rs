@@ -23,8 +23,7 @@ pub(super) fn hold(path: &Path, kind: &str, format: u32) -> Result<FileDisk, Ope
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let draft = PathBuf::from(name);
-    let file =
-        lock(&draft, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
+    let file = lock(&draft, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
     if path.try_exists().map_err(|error| failed(path, error))? {
         // Another process finished its draft between our two looks.
         drop(file);
@@ -38,8 +37,8 @@ pub(super) fn hold(path: &Path, kind: &str, format: u32) -> Result<FileDisk, Ope
     disk.sync().map_err(|error| failed(&draft, error))?;
     fs::rename(&draft, path).map_err(|error| failed(path, error))?;
     sync_folder(path).map_err(|error| failed(path, error))?;
-    let disk = Arc::try_unwrap(disk)
-        .map_err(|_| failed(path, io::Error::other("the draft is still open")))?;
+    let disk =
+        Arc::try_unwrap(disk).map_err(|_| failed(path, io::Error::other("the draft is still open")))?;
     Ok(disk)
 }
 
@@ -63,10 +62,7 @@ pub(super) fn open(
 }
 
 /// Opens a database that was open before.
-pub(super) fn reopen(
-    disk: &Arc<dyn Disk>,
-    cache_bytes: usize,
-) -> Result<(Database, Backend), StoreError> {
+pub(super) fn reopen(disk: &Arc<dyn Disk>, cache_bytes: usize) -> Result<(Database, Backend), StoreError> {
     let backend = Backend::new(Arc::clone(disk));
     let database = start(&backend, cache_bytes)?;
     Ok((database, backend))
@@ -144,10 +140,7 @@ fn as_writer<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Store
 
 fn start(backend: &Backend, cache_bytes: usize) -> Result<Database, StoreError> {
     let started = as_writer(|| {
-        Builder::new()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(backend.clone())
-            .map_err(of_open)
+        Builder::new().set_cache_size(cache_bytes).create_with_backend(backend.clone()).map_err(of_open)
     });
     started.map_err(|error| backend.fault().map_or(error, StoreError::from))
 }
@@ -164,17 +157,10 @@ fn contents(database: &Database) -> Result<Option<(String, String)>, StoreError>
     })
 }
 
-fn check(
-    path: &Path,
-    found: Option<(String, String)>,
-    wanted: (&str, u32),
-) -> Result<(), OpenError> {
+fn check(path: &Path, found: Option<(String, String)>, wanted: (&str, u32)) -> Result<(), OpenError> {
     let path = path.to_owned();
     let Some((kind, format)) = found else {
-        return Err(OpenError::Damaged {
-            path,
-            reason: "it does not say what it holds".to_owned(),
-        });
+        return Err(OpenError::Damaged { path, reason: "it does not say what it holds".to_owned() });
     };
     if kind != wanted.0 {
         return Err(OpenError::Kind { path, found: kind, wanted: wanted.0.to_owned() });

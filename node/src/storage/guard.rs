@@ -66,8 +66,7 @@ fn hush() {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             let payload = info.payload();
             let text = payload.downcast_ref::<&str>().copied();
-            let text =
-                text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic");
+            let text = text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic");
             PANIC.set(Some(format!("{text} ({place})")));
         }));
     });
@@ -86,8 +85,7 @@ mod tests {
     #[test]
     fn a_reader_is_unwound_with_its_error() {
         assert!(!reader_is_guarded());
-        let error =
-            guard(|| -> Result<(), StoreError> { unwind_reader(StoreError::Full) }).unwrap_err();
+        let error = guard(|| -> Result<(), StoreError> { unwind_reader(StoreError::Full) }).unwrap_err();
         assert!(matches!(error, StoreError::Full));
         assert!(!reader_is_guarded());
     }

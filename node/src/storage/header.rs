@@ -31,17 +31,15 @@ pub(super) fn objection(disk: &dyn Disk) -> io::Result<Option<String>> {
     if named > len {
         return Ok(Some(format!("it is cut short: {len} bytes, but its header names {named}")));
     }
-    Ok((!len.is_multiple_of(PAGE))
-        .then(|| format!("its length, {len} bytes, is no whole number of pages")))
+    Ok((!len.is_multiple_of(PAGE)).then(|| format!("its length, {len} bytes, is no whole number of pages")))
 }
 
 fn layout_bytes(header: &[u8]) -> u64 {
-    let [page, region_header, region_data, full_regions, trailing] =
-        [12, 16, 20, 24, 28].map(|at| {
-            let mut word = [0; 4];
-            word.copy_from_slice(&header[at..at + 4]);
-            u64::from(u32::from_le_bytes(word))
-        });
+    let [page, region_header, region_data, full_regions, trailing] = [12, 16, 20, 24, 28].map(|at| {
+        let mut word = [0; 4];
+        word.copy_from_slice(&header[at..at + 4]);
+        u64::from(u32::from_le_bytes(word))
+    });
     let full = full_regions.saturating_mul(region_header + region_data);
     let last = if trailing == 0 { 0 } else { region_header + trailing };
     page.saturating_mul(full.saturating_add(last).saturating_add(1))

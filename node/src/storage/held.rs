@@ -28,10 +28,9 @@ impl Held {
     pub(super) fn release(&self) -> io::Result<()> {
         let mut overlay = self.overlay.write().unwrap_or_else(PoisonError::into_inner);
         match overlay.take() {
-            Some(held) => held
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner)
-                .write_to(self.disk.as_ref()),
+            Some(held) => {
+                held.into_inner().unwrap_or_else(PoisonError::into_inner).write_to(self.disk.as_ref())
+            }
             None => Ok(()),
         }
     }

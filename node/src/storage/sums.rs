@@ -105,8 +105,7 @@ impl Disk for Sums {
         if sum_of(page, out) == wanted {
             return Ok(());
         }
-        let text =
-            format!("the page at byte {} of the file does not match its checksum", place_of(page));
+        let text = format!("the page at byte {} of the file does not match its checksum", place_of(page));
         Err(io::Error::new(io::ErrorKind::InvalidData, text))
     }
 
@@ -253,8 +252,7 @@ mod tests {
             disk.write_at(PAGE * (1 + group * GROUP), &[group as u8; PAGE as usize]).unwrap();
         }
         for number in 3..CACHED_GROUPS_MAX as u64 {
-            disk.lock()
-                .insert(number, Group { sums: vec![0; GROUP as usize].into(), dirty: false });
+            disk.lock().insert(number, Group { sums: vec![0; GROUP as usize].into(), dirty: false });
         }
         disk.with_sum(5_000 * GROUP, |_, _| ()).unwrap_err();
         assert!(disk.lock().is_empty());

@@ -71,12 +71,7 @@ impl TestDisk {
     }
 
     /// Opens a store on it.
-    pub(crate) fn store(
-        &self,
-        kind: &str,
-        format: u32,
-        config: StoreConfig,
-    ) -> Result<Store, OpenError> {
+    pub(crate) fn store(&self, kind: &str, format: u32, config: StoreConfig) -> Result<Store, OpenError> {
         Store::open_on(Arc::new(self.clone()), "test".as_ref(), (kind, format), config)
     }
 
@@ -178,8 +173,7 @@ impl Disk for TestDisk {
             return Err(io::Error::from_raw_os_error(5));
         }
         let start = offset as usize;
-        let found =
-            state.bytes.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let found = state.bytes.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(found);
         Ok(())
     }

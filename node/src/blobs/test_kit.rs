@@ -1,0 +1,293 @@
+//! Stores for tests, on each backend, and a backend in memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use assetmesh_protocol::ids::AssetId;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::watch;
+
+use super::backend::{Backend, BlobNumber, Change, Found, Place};
+use super::tables::Tables;
+use super::*;
+use crate::storage::test_disk::TestDisk;
+
+/// Records as the catalog would keep them: how many name each blob.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Records(Arc<Mutex<HashMap<AssetId, u32>>>);
+
+impl Records {
+    pub(crate) fn add(&self, id: AssetId) {
+        *self.0.lock().unwrap().entry(id).or_default() += 1;
+    }
+
+    /// True if it was the last.
+    pub(crate) fn remove(&self, id: &AssetId) -> bool {
+        let mut records = self.0.lock().unwrap();
+        let count = records.get_mut(id).unwrap();
+        *count -= 1;
+        *count == 0
+    }
+
+    pub(crate) fn name(&self, id: &AssetId) -> bool {
+        self.0.lock().unwrap().get(id).is_some_and(|count| *count > 0)
+    }
+}
+
+/// A running store with its records.
+#[derive(Debug)]
+pub(crate) struct Kit {
+    pub(crate) blobs: Blobs,
+    pub(crate) records: Records,
+    tasks: Tasks,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Redb,
+    Memory,
+}
+
+impl Kit {
+    pub(crate) fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Redb => Self::on_disk(&TestDisk::made("blobs", FORMAT)),
+            Kind::Memory => Self::on(Arc::new(Memory::default()), watch::channel(None).1, Records::default()),
+        }
+    }
+
+    pub(crate) fn on_disk(disk: &TestDisk) -> Self {
+        Self::with_records(disk, Records::default())
+    }
+
+    pub(crate) fn on_memory(memory: Arc<Memory>) -> Self {
+        Self::on(memory, watch::channel(None).1, Records::default())
+    }
+
+    /// Keeps no page in memory, so that each read sees the disk.
+    pub(crate) fn with_records(disk: &TestDisk, records: Records) -> Self {
+        Self::try_on(disk, records).unwrap()
+    }
+
+    pub(crate) fn try_on(disk: &TestDisk, records: Records) -> Result<Self, Error> {
+        let config = StoreConfig { cache_bytes: 0, ..StoreConfig::default() };
+        let store = disk.store("blobs", FORMAT, config)?;
+        let failure = store.failure();
+        Ok(Self::on(Arc::new(Tables::new(store)?), failure, records))
+    }
+
+    fn on(backend: Arc<dyn Backend>, failure: watch::Receiver<Option<StoreError>>, records: Records) -> Self {
+        let mut tasks = Tasks::default();
+        let blobs = Blobs::start_on(&mut tasks, backend, failure, Config::default()).unwrap();
+        let named = records.clone();
+        blobs.set_referenced(Arc::new(move |id| Ok(named.name(id))));
+        Self { blobs, records, tasks }
+    }
+
+    /// Tells the writer to stop, and waits for it.
+    pub(crate) async fn end(self) {
+        self.tasks.stop();
+        self.tasks.join().await;
+    }
+
+    /// Closes the file, opens it again, and looks.
+    pub(crate) async fn end_and_check(self, disk: &TestDisk, ids: &[AssetId]) {
+        self.holds_only(ids).await;
+        let records = self.records.clone();
+        self.stop().await;
+        Self::with_records(disk, records).holds_only(ids).await;
+    }
+
+    /// Waits until the file is closed.
+    pub(crate) async fn stop(self) {
+        drop(self.blobs);
+        self.tasks.join().await;
+    }
+
+    pub(crate) async fn put(&self, content: &[u8]) -> Result<StoredBlob, Error> {
+        put(&self.blobs, content).await
+    }
+
+    /// Stores content and a record of it.
+    pub(crate) async fn keep(&self, content: &[u8]) -> AssetId {
+        let stored = self.put(content).await.unwrap();
+        self.records.add(stored.id);
+        stored.id
+    }
+
+    pub(crate) async fn get(&self, id: &AssetId, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        get(&self.blobs, id, range).await
+    }
+
+    pub(crate) async fn damages(&self) -> Vec<Damage> {
+        let found = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&found);
+        self.blobs.verify(move |damage| sink.lock().unwrap().push(damage)).await.unwrap();
+        Arc::try_unwrap(found).unwrap().into_inner().unwrap()
+    }
+
+    /// Nothing but sound blobs of these ids.
+    pub(crate) async fn holds_only(&self, ids: &[AssetId]) {
+        self.blobs.settle().await.unwrap();
+        assert_eq!(self.damages().await, []);
+        assert_eq!(self.blobs.stats().unwrap().blobs, ids.len() as u64);
+        assert!(ids.iter().all(|id| self.blobs.contains(id).unwrap()));
+        let backend = &self.blobs.shared.backend;
+        assert_eq!(backend.unfinished().unwrap(), []);
+        if ids.is_empty() {
+            assert_eq!(backend.next_used(BlobNumber(0)).unwrap(), None);
+        }
+    }
+}
+
+pub(crate) async fn put(blobs: &Blobs, content: &[u8]) -> Result<StoredBlob, Error> {
+    let mut upload = blobs.begin();
+    for frame in content.chunks(100_000) {
+        upload.write(Bytes::copy_from_slice(frame)).await?;
+    }
+    upload.finish().await
+}
+
+pub(crate) async fn get(blobs: &Blobs, id: &AssetId, range: Range<u64>) -> Result<Vec<u8>, Error> {
+    let blob = blobs.open(id)?.expect("the blob is here");
+    let mut out = Vec::new();
+    let mut stream = pin!(blob.read(range));
+    while let Some(bytes) = stream.next().await {
+        out.extend_from_slice(&bytes?);
+    }
+    Ok(out)
+}
+
+/// Content that differs with its seed.
+pub(crate) fn content(len: usize, seed: u64) -> Vec<u8> {
+    let mut out = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
+    out
+}
+
+/// A backend that keeps all in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    state: Mutex<Maps>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Maps {
+    pub(crate) blobs: BTreeMap<AssetId, Found>,
+    pub(crate) small: HashMap<AssetId, Bytes>,
+    pub(crate) chunks: BTreeMap<(BlobNumber, u32), Bytes>,
+    pub(crate) pieces: BTreeMap<(BlobNumber, u32), Bytes>,
+    unfinished: BTreeSet<BlobNumber>,
+}
+
+impl Memory {
+    /// While this is held, the writer and all readers wait.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Maps> {
+        self.state.lock().unwrap()
+    }
+
+    /// Changes what is stored behind the store's back.
+    pub(crate) fn harm(&self, harm: impl FnOnce(&mut Maps)) {
+        harm(&mut self.lock());
+    }
+}
+
+impl Backend for Memory {
+    fn apply(&self, _: u64, changes: &[Change], _: bool) -> Result<(), Error> {
+        let maps = &mut *self.lock();
+        for change in changes {
+            match change {
+                Change::Chunk { number, index, bytes } => {
+                    maps.unfinished.insert(*number);
+                    maps.chunks.insert((*number, *index), Bytes::copy_from_slice(bytes));
+                }
+                Change::Piece { number, index, bytes } => {
+                    maps.pieces.insert((*number, *index), bytes.clone().into());
+                }
+                Change::Finish { number, id, size } => {
+                    maps.unfinished.remove(number);
+                    maps.blobs.insert(*id, Found { size: *size, place: Place::Large(*number) });
+                }
+                Change::Small { id, bytes } => {
+                    maps.blobs.insert(*id, Found { size: bytes.len() as u64, place: Place::Small });
+                    maps.small.insert(*id, bytes.clone());
+                }
+                Change::Forget { id } => {
+                    maps.small.remove(id);
+                    if let Some(Found { place: Place::Large(number), .. }) = maps.blobs.remove(id) {
+                        maps.unfinished.insert(number);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&self, number: BlobNumber, limit: usize) -> Result<bool, Error> {
+        let maps = &mut *self.lock();
+        let keys: Vec<_> = maps.chunks.keys().filter(|key| key.0 == number).take(limit).copied().collect();
+        keys.iter().for_each(|key| drop(maps.chunks.remove(key)));
+        if keys.len() == limit {
+            return Ok(false);
+        }
+        maps.pieces.retain(|key, _| key.0 != number);
+        maps.unfinished.remove(&number);
+        Ok(true)
+    }
+
+    fn session(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    fn room(&self, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn find(&self, id: &AssetId) -> Result<Option<Found>, Error> {
+        Ok(self.lock().blobs.get(id).copied())
+    }
+
+    fn small(&self, id: &AssetId) -> Result<Option<Bytes>, Error> {
+        Ok(self.lock().small.get(id).cloned())
+    }
+
+    fn chunk(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error> {
+        Ok(self.lock().chunks.get(&(number, index)).cloned())
+    }
+
+    fn piece(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error> {
+        Ok(self.lock().pieces.get(&(number, index)).cloned())
+    }
+
+    fn stats(&self) -> Result<Stats, Error> {
+        let maps = self.lock();
+        let bytes = maps.blobs.values().map(|found| found.size).sum();
+        Ok(Stats { blobs: maps.blobs.len() as u64, bytes })
+    }
+
+    fn list(&self, after: Option<&AssetId>, limit: usize) -> Result<Vec<(AssetId, Found)>, Error> {
+        let maps = self.lock();
+        let later = maps.blobs.iter().filter(|(id, _)| after.is_none_or(|after| *id > after));
+        Ok(later.take(limit).map(|(id, found)| (*id, *found)).collect())
+    }
+
+    fn unfinished(&self) -> Result<Vec<BlobNumber>, Error> {
+        Ok(self.lock().unfinished.iter().copied().collect())
+    }
+
+    fn next_used(&self, from: BlobNumber) -> Result<Option<BlobNumber>, Error> {
+        let maps = self.lock();
+        let keys = maps.chunks.keys().chain(maps.pieces.keys());
+        Ok(keys.map(|key| key.0).filter(|number| *number >= from).min())
+    }
+
+    fn free_number(&self) -> Result<BlobNumber, Error> {
+        let maps = self.lock();
+        let highest =
+            maps.chunks.keys().map(|key| key.0.0).chain(maps.unfinished.iter().map(|number| number.0)).max();
+        Ok(BlobNumber(highest.map_or(0, |number| number + 1)))
+    }
+}
