@@ -67,7 +67,7 @@ fn wanted(query: Option<&str>, text: &[u8]) -> Result<Wanted, ApiError> {
     let limit = params.number("limit", 1, PAGE_ROWS_MAX)?.unwrap_or(PAGE_ROWS_MAX);
     let timeout_ms = params.number("timeout_ms", 1, TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_DEFAULT);
     let allow_partial = params.word("allow_partial", &[("true", true), ("false", false)])?;
-    let cursor = params.text("cursor");
+    let cursor = params.text("cursor").filter(|cursor| !cursor.is_empty());
     let sort_text = params.text("sort").unwrap_or_default();
     params.finish()?;
     let sort = if sort_text.is_empty() { None } else { Some(Sort::parse(&sort_text)?) };
@@ -94,6 +94,8 @@ mod tests {
         let Wanted { query, allow_partial } = wanted(None, b"{}").unwrap();
         assert_eq!((query.limit, query.deadline, allow_partial), (1000, Duration::from_secs(2), false));
         assert!(query.sort.is_none() && query.cursor.is_none());
+        let Wanted { query, .. } = wanted(Some("sort=&cursor="), b"{}").unwrap();
+        assert!(query.sort.is_none() && query.cursor.is_none(), "empty is absent");
     }
 
     #[test]

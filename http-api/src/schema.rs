@@ -57,7 +57,7 @@ documented! {
         asset_metadata: Value,
         /// Where the content lies.
         #[schema(required = false)]
-        asset_public_url: String,
+        asset_public_url: Value,
         /// What is known of the file.
         #[schema(required = false)]
         asset_file_info: Value,
@@ -141,7 +141,7 @@ documented! {
         #[schema(value_type = String, format = Binary)]
         asset: String,
         /// JSON text: `asset_name` and `asset_version{version,tag}` are required.
-        #[schema(example = r#"{"asset_name":"A","asset_version":{"version":"1.0","tag":"x"}}"#)]
+        #[schema(min_length = 2, example = r#"{"asset_name":"A","asset_version":{"version":"1.0","tag":"x"}}"#)]
         asset_metadata: String,
     }
 }
@@ -213,6 +213,7 @@ impl PartialSchema for Patch {
         let names = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).pattern(Some(path));
         ObjectBuilder::new()
             .description(Some("Members to set, whole or by a dotted path such as `asset_metadata.author`"))
+            .property("asset_name", Ref::from_schema_name(Scalar::name()))
             .property("asset_version", Ref::from_schema_name(Version::name()))
             .property_names(Some(names))
             .additional_properties(Some(AdditionalProperties::FreeForm(true)))

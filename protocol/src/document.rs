@@ -62,10 +62,7 @@ impl Document {
     }
 
     /// As [`Document::from_value`], with a depth bound of the caller's.
-    pub(crate) fn from_value_bounded(
-        value: &serde_json::Value,
-        depth_max: usize,
-    ) -> Result<Self, JsonError> {
+    pub(crate) fn from_value_bounded(value: &serde_json::Value, depth_max: usize) -> Result<Self, JsonError> {
         json::convert(value, depth_max)
     }
 

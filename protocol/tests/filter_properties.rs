@@ -14,8 +14,7 @@ fn scalar() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         (-2..4_i64).prop_map(Value::from),
         (-2..4_i64).prop_map(|n| Value::from(n as f64 / 2.0)),
-        prop::sample::select(vec![i64::MAX, i64::MIN, 1 << 53, (1 << 53) + 1])
-            .prop_map(Value::from),
+        prop::sample::select(vec![i64::MAX, i64::MIN, 1 << 53, (1 << 53) + 1]).prop_map(Value::from),
         Just(Value::from(9_007_199_254_740_992.0)),
         "[ab]{0,2}".prop_map(Value::from),
         "x{15,26}".prop_map(Value::from),
@@ -58,12 +57,8 @@ fn operators() -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(2, 6, 2, |inner| {
         prop_oneof![
-            inner
-                .clone()
-                .prop_map(|operators| json!({ "$not": operators })),
-            inner
-                .clone()
-                .prop_map(|operators| json!({ "$elemMatch": operators })),
+            inner.clone().prop_map(|operators| json!({ "$not": operators })),
+            inner.clone().prop_map(|operators| json!({ "$elemMatch": operators })),
             (path(), inner).prop_map(|(path, inner)| json!({"$elemMatch": {path: inner}})),
         ]
     })

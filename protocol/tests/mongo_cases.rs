@@ -11,9 +11,7 @@ use assetmesh_protocol::filter::{Filter, Projection, Sort, SortKey};
 use serde_json::Value;
 
 fn read_text(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/data/mongo")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/mongo").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -97,12 +95,7 @@ fn collection() -> impl Fn(&Value) -> Vec<Named> {
     move |case| {
         let docs = docs.as_array().unwrap().iter();
         docs.filter(|doc| doc["coll"] == case["coll"])
-            .map(|doc| {
-                (
-                    doc["id"].clone(),
-                    Document::from_value(&doc["doc"]).unwrap(),
-                )
-            })
+            .map(|doc| (doc["id"].clone(), Document::from_value(&doc["doc"]).unwrap()))
             .collect()
     }
 }
@@ -149,8 +142,6 @@ fn every_generated_case_gives_the_expected_positions() {
     check(&read("fuzz_public.json"), |case| {
         let list = docs[case["docs"].as_str().unwrap()].as_array().unwrap();
         let named = list.iter().enumerate();
-        named
-            .map(|(n, doc)| (n.into(), Document::from_value(doc).unwrap()))
-            .collect()
+        named.map(|(n, doc)| (n.into(), Document::from_value(doc).unwrap())).collect()
     });
 }

@@ -410,3 +410,46 @@ async fn a_number_is_not_used_again_while_its_chunks_are_there() {
     kit.records.add(third.id);
     kit.holds_only(&[first, second, third.id]).await;
 }
+
+#[tokio::test]
+async fn chunks_still_on_their_way_when_an_upload_is_dropped_are_not_stored() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let stuck = memory.lock();
+    let first = tokio::spawn({
+        let blobs = kit.blobs.clone();
+        async move { put(&blobs, b"the writer is at this one").await.map(|stored| stored.id) }
+    });
+    let mut uploads = vec![];
+    // More than two commits take, so that the numbers are cleared while chunks are still waiting.
+    for seed in 0..14 {
+        let mut upload = kit.blobs.begin();
+        upload.write(content(3 * CHUNK_BYTES + 50_000, seed).into()).await.unwrap();
+        uploads.push(upload);
+    }
+    uploads.into_iter().rev().for_each(drop);
+    drop(stuck);
+    first.await.unwrap().unwrap();
+    kit.holds_only(&[]).await;
+}
+
+#[tokio::test]
+async fn settled_means_that_all_that_was_let_go_is_looked_at() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let stored = kit.put(b"let go").await.unwrap();
+    let id = stored.id;
+    let stuck = memory.lock();
+    let mut busy = Box::pin(kit.put(b"the writer has begun a commit with this one"));
+    assert!(futures_util::future::poll_immediate(&mut busy).await.is_none());
+    while kit.blobs.mailbox.capacity() < kit.blobs.mailbox.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    drop(stored);
+    let mut settled = Box::pin(kit.blobs.settle());
+    assert!(futures_util::future::poll_immediate(&mut settled).await.is_none());
+    drop(stuck);
+    settled.await.unwrap();
+    assert!(!kit.blobs.contains(&id).unwrap());
+    busy.await.unwrap();
+}

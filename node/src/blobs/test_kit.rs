@@ -184,7 +184,8 @@ pub(crate) struct Maps {
 }
 
 impl Memory {
-    fn lock(&self) -> MutexGuard<'_, Maps> {
+    /// While this is held, the writer and all readers wait.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Maps> {
         self.state.lock().unwrap()
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::ids::{AssetId, RecordId};
 use redb::{
-    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition, WriteTransaction,
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    WriteTransaction,
 };
 use uuid::Uuid;
 
@@ -84,7 +84,9 @@ impl View {
 
     /// The number that the next row gets, and the id of the last row if it can be read.
     pub(super) fn numbering(&self) -> Result<(u64, Option<RecordId>), StoreError> {
-        let last = self.assets.last()?.map(|(number, bytes)| (number.value(), row::decode(number.value(), bytes.value()).ok().map(|(header, _)| header.record)));
+        let last = self.assets.last()?.map(|(number, bytes)| {
+            (number.value(), row::decode(number.value(), bytes.value()).ok().map(|(header, _)| header.record))
+        });
         let counted = self.counters.get(NEXT_ROW)?.map_or(0, |next| next.value());
         let after_last = last.as_ref().map_or(0, |(number, _)| number + 1);
         Ok((counted.max(after_last), last.and_then(|(_, record)| record)))
@@ -135,7 +137,12 @@ impl View {
     }
 
     /// Calls `visit` with each row of one run of index keys from row `first` on, in row order.
-    pub(super) fn stream(&self, prefix: &[u8], first: u64, mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>) -> Result<(), Error> {
+    pub(super) fn stream(
+        &self,
+        prefix: &[u8],
+        first: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let (low, high) = (index::with_number(prefix, first), index::with_number(prefix, u64::MAX));
         for entry in self.index.range(low.as_slice()..=high.as_slice())? {
             let key = entry?.0;
@@ -153,7 +160,11 @@ impl View {
     }
 
     /// Calls `visit` with each of the given rows that is still there.
-    pub(super) fn each(&self, numbers: &[u64], mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>) -> Result<(), Error> {
+    pub(super) fn each(
+        &self,
+        numbers: &[u64],
+        mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         for &number in numbers {
             if let Some(bytes) = self.assets.get(number)?
                 && !visit(number, bytes.value())?
@@ -202,7 +213,12 @@ impl View {
         Ok(())
     }
 
-    fn visit_keys(&self, first: &[u8], last: &[u8], visit: &mut dyn FnMut(u64) -> bool) -> Result<(), StoreError> {
+    fn visit_keys(
+        &self,
+        first: &[u8],
+        last: &[u8],
+        visit: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), StoreError> {
         for entry in self.index.range(first..=last)? {
             if let Some(number) = index::number_of(entry?.0.value())
                 && !visit(number)
@@ -338,7 +354,8 @@ impl<'t> Tables<'t> {
     /// Puts a new description under the same row number; touches only what differs.
     pub(super) fn replace(&mut self, old: &Row, new: &Row) -> Result<(), StoreError> {
         self.assets.insert(new.number, row::encode(new.number, &new.header, &new.document).as_slice())?;
-        let (old_uri, new_uri) = (row::text(old.document.root(), "asset_uri"), row::text(new.document.root(), "asset_uri"));
+        let (old_uri, new_uri) =
+            (row::text(old.document.root(), "asset_uri"), row::text(new.document.root(), "asset_uri"));
         if old_uri != new_uri {
             self.uris.remove(old_uri.as_bytes())?;
             if !new_uri.is_empty() {
@@ -379,7 +396,11 @@ impl<'t> Tables<'t> {
     }
 }
 
-fn find(uris: &impl ReadableTable<&'static [u8], u64>, assets: &impl ReadableTable<u64, &'static [u8]>, key: &str) -> Result<Option<Row>, Error> {
+fn find(
+    uris: &impl ReadableTable<&'static [u8], u64>,
+    assets: &impl ReadableTable<u64, &'static [u8]>,
+    key: &str,
+) -> Result<Option<Row>, Error> {
     if let Some(row) = find_uri(uris, assets, key)? {
         return Ok(Some(row));
     }
@@ -394,14 +415,22 @@ fn find(uris: &impl ReadableTable<&'static [u8], u64>, assets: &impl ReadableTab
     Ok((row.header.record == record).then_some(row))
 }
 
-fn find_uri(uris: &impl ReadableTable<&'static [u8], u64>, assets: &impl ReadableTable<u64, &'static [u8]>, uri: &str) -> Result<Option<Row>, Error> {
+fn find_uri(
+    uris: &impl ReadableTable<&'static [u8], u64>,
+    assets: &impl ReadableTable<u64, &'static [u8]>,
+    uri: &str,
+) -> Result<Option<Row>, Error> {
     let Some(number) = uris.get(uri.as_bytes())? else {
         return Ok(None);
     };
     let number = number.value();
     let row = fetch(assets, number)?;
     // The row itself says what its uri is: an index that disagrees is damaged, and is not believed.
-    if row::text(row.document.root(), "asset_uri") == uri { Ok(Some(row)) } else { Err(Error::damaged(number)) }
+    if row::text(row.document.root(), "asset_uri") == uri {
+        Ok(Some(row))
+    } else {
+        Err(Error::damaged(number))
+    }
 }
 
 /// A row that another table points to: its absence is damage.
@@ -417,7 +446,10 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Row, Error> {
     Ok(Row { number, header, document })
 }
 
-fn is_held(holders: &impl ReadableTable<(&'static [u8; 32], u64), ()>, blob: &AssetId) -> Result<bool, Error> {
+fn is_held(
+    holders: &impl ReadableTable<(&'static [u8; 32], u64), ()>,
+    blob: &AssetId,
+) -> Result<bool, Error> {
     Ok(holders.range((blob.as_bytes(), 0)..=(blob.as_bytes(), u64::MAX))?.next().transpose()?.is_some())
 }
 

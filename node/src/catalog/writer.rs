@@ -10,10 +10,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::Error;
 use super::numbers::Numbers;
 use super::row::{self, Header};
 use super::tables::{self, Row, Tables, View};
-use super::Error;
 use crate::actor::Tasks;
 use crate::blobs::Lease;
 use crate::storage::{Purpose, Store, StoreError, Sync};
@@ -76,7 +76,11 @@ pub(super) struct Done {
 }
 
 /// Starts the thread. It ends when every handle is gone or the node stops.
-pub(super) fn start(tasks: &mut Tasks, store: Store, inbox: mpsc::Receiver<Request>) -> Result<(), StoreError> {
+pub(super) fn start(
+    tasks: &mut Tasks,
+    store: Store,
+    inbox: mpsc::Receiver<Request>,
+) -> Result<(), StoreError> {
     let numbers = prepare(&store)?;
     let writer = Writer { store, numbers };
     let runtime = Handle::current();
@@ -128,7 +132,11 @@ impl Writer {
             Ok(()) | Err(Stop::Unchanged) => None,
             Err(Stop::Failed(error)) => Some(error),
         };
-        answers.extend(waiting.map(|request| Answer { reply: request.reply, lease: None, result: Err(Error::Busy) }));
+        answers.extend(waiting.map(|request| Answer {
+            reply: request.reply,
+            lease: None,
+            result: Err(Error::Busy),
+        }));
         for Answer { reply, lease, result } in answers {
             let result = match &failure {
                 Some(error) if result.is_ok() => Err(error.clone()),
@@ -162,7 +170,12 @@ struct Answer {
     result: Result<Done, Error>,
 }
 
-fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>), answers: &mut Vec<Answer>) -> Result<(), Stop> {
+fn apply(
+    tables: &mut Tables<'_>,
+    numbers: &mut Numbers,
+    (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
+    answers: &mut Vec<Answer>,
+) -> Result<(), Stop> {
     let mut changed = false;
     for Request { change, stamp, reply } in batch {
         if let (Change::Create { .. } | Change::Update { .. }, Err(full)) = (&change, room) {
@@ -185,7 +198,12 @@ fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, (batch, room): (&mut im
     Ok(())
 }
 
-fn one(tables: &mut Tables<'_>, numbers: &mut Numbers, change: Change, stamp: Stamp) -> (Option<Lease>, Result<Done, Error>) {
+fn one(
+    tables: &mut Tables<'_>,
+    numbers: &mut Numbers,
+    change: Change,
+    stamp: Stamp,
+) -> (Option<Lease>, Result<Done, Error>) {
     match change {
         Change::Create { document, lease } => {
             let again_is_same = lease.is_some();
@@ -196,13 +214,23 @@ fn one(tables: &mut Tables<'_>, numbers: &mut Numbers, change: Change, stamp: St
     }
 }
 
-fn create(tables: &mut Tables<'_>, numbers: &mut Numbers, document: Document, again_is_same: bool, Stamp { now, random }: Stamp) -> Result<Done, Error> {
+fn create(
+    tables: &mut Tables<'_>,
+    numbers: &mut Numbers,
+    document: Document,
+    again_is_same: bool,
+    Stamp { now, random }: Stamp,
+) -> Result<Done, Error> {
     let uri = row::text(document.root(), "asset_uri");
     if !uri.is_empty()
         && let Some(row) = tables.find_uri(uri)?
     {
         let same = again_is_same && describes_the_same(&row.document, &document);
-        return if same { Ok(Done { row, fresh: false, unreferenced: None }) } else { Err(Error::Conflict { uri: uri.to_owned() }) };
+        return if same {
+            Ok(Done { row, fresh: false, unreferenced: None })
+        } else {
+            Err(Error::Conflict { uri: uri.to_owned() })
+        };
     }
     let (number, record) = numbers.take(now, random).ok_or(Error::Full)?;
     let row = Row { number, header: Header { record, created: now, updated: now }, document };
@@ -233,7 +261,10 @@ fn update(tables: &mut Tables<'_>, key: &str, patch: &Patch, now: Duration) -> R
         return Ok(Done { row: old, fresh: false, unreferenced: None });
     }
     let uri = row::text(document.root(), "asset_uri");
-    if uri != row::text(old.document.root(), "asset_uri") && !uri.is_empty() && tables.find_uri(uri)?.is_some() {
+    if uri != row::text(old.document.root(), "asset_uri")
+        && !uri.is_empty()
+        && tables.find_uri(uri)?.is_some()
+    {
         return Err(Error::Conflict { uri: uri.to_owned() });
     }
     let header = Header { updated: now.max(old.header.updated), ..old.header };

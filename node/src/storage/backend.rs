@@ -139,3 +139,38 @@ impl redb::StorageBackend for Backend {
         self.writing(self.shared.pages.write_at(offset, data))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::StorageBackend;
+
+    use super::super::test_disk::TestDisk;
+    use super::*;
+
+    #[test]
+    fn a_shut_backend_touches_nothing() {
+        let disk = TestDisk::made("rows", 1);
+        let backend = Backend::new(Arc::new(disk.clone()));
+        let before = disk.bytes();
+        backend.shut();
+        backend.write(4_096, &[1; 4_096]).unwrap_err();
+        backend.set_len(1 << 20).unwrap_err();
+        backend.sync_data().unwrap_err();
+        backend.read(4_096, &mut [0; 4_096]).unwrap_err();
+        backend.len().unwrap_err();
+        assert!(disk.bytes() == before);
+        assert!(backend.fault().is_none(), "that is no fault of the disk");
+    }
+
+    #[test]
+    fn only_the_first_fault_is_the_reason() {
+        let disk = TestDisk::made("rows", 1);
+        let backend = Backend::new(Arc::new(disk.clone()));
+        disk.fail_writes(0, io::ErrorKind::StorageFull);
+        backend.write(4_096, &[1; 4_096]).unwrap_err();
+        disk.heal();
+        disk.fail_sync(0, io::ErrorKind::Other);
+        backend.sync_data().unwrap_err();
+        assert!(matches!(backend.fault(), Some(Fault::Full)));
+    }
+}

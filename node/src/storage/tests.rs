@@ -269,6 +269,17 @@ fn a_read_error_harms_only_the_reader() {
 }
 
 #[test]
+fn a_change_meant_for_an_earlier_session_does_not_run() {
+    let (store, disk) = uncached();
+    let number = store.session_number().unwrap();
+    store.update_within(number, Sync::Later, |_| Ok::<_, StoreError>(())).unwrap();
+    disk.fail_sync(0, io::ErrorKind::Other);
+    put(&store, Sync::Now, 1, b"one").unwrap_err();
+    let outcome = store.update_within(number, Sync::Now, |_| -> Result<(), StoreError> { panic!("it ran") });
+    assert!(matches!(outcome, Err(StoreError::Interrupted)), "{outcome:?}");
+}
+
+#[test]
 fn an_old_snapshot_of_a_reopened_file_says_so() {
     let (store, disk) = uncached();
     let old = store.read().unwrap();

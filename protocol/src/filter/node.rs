@@ -34,20 +34,12 @@ pub(super) struct Run {
 }
 
 impl Node {
-    pub(super) fn holds_for_document(
-        &self,
-        document: ValueRef<'_>,
-        run: &Run,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn holds_for_document(&self, document: ValueRef<'_>, run: &Run) -> Result<bool, EvalError> {
         let object = document.as_object().unwrap_or(ObjectRef::EMPTY);
         self.holds_for_fields(Fields::Object(object), run)
     }
 
-    pub(super) fn holds_for_fields(
-        &self,
-        fields: Fields<'_>,
-        run: &Run,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn holds_for_fields(&self, fields: Fields<'_>, run: &Run) -> Result<bool, EvalError> {
         match self {
             Self::All(nodes) => all(nodes, |node| node.holds_for_fields(fields, run)),
             Self::Any(nodes) => any(nodes, |node| node.holds_for_fields(fields, run)),
@@ -65,11 +57,7 @@ impl Node {
     }
 
     /// The condition put to one value itself: paths do not count.
-    pub(super) fn holds_for_element(
-        &self,
-        element: ValueRef<'_>,
-        run: &Run,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn holds_for_element(&self, element: ValueRef<'_>, run: &Run) -> Result<bool, EvalError> {
         match self {
             Self::All(nodes) => all(nodes, |node| node.holds_for_element(element, run)),
             Self::Any(nodes) => any(nodes, |node| node.holds_for_element(element, run)),
@@ -80,10 +68,7 @@ impl Node {
     }
 }
 
-fn all(
-    nodes: &[Node],
-    mut holds: impl FnMut(&Node) -> Result<bool, EvalError>,
-) -> Result<bool, EvalError> {
+fn all(nodes: &[Node], mut holds: impl FnMut(&Node) -> Result<bool, EvalError>) -> Result<bool, EvalError> {
     for node in nodes {
         if !holds(node)? {
             return Ok(false);
@@ -92,10 +77,7 @@ fn all(
     Ok(true)
 }
 
-fn any(
-    nodes: &[Node],
-    mut holds: impl FnMut(&Node) -> Result<bool, EvalError>,
-) -> Result<bool, EvalError> {
+fn any(nodes: &[Node], mut holds: impl FnMut(&Node) -> Result<bool, EvalError>) -> Result<bool, EvalError> {
     for node in nodes {
         if holds(node)? {
             return Ok(true);

@@ -144,11 +144,7 @@ impl Pattern {
     }
 
     /// Whether the pattern is found anywhere in a string.
-    pub(super) fn is_found_in(
-        &self,
-        text: Text<'_>,
-        patience: &Patience,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn is_found_in(&self, text: Text<'_>, patience: &Patience) -> Result<bool, EvalError> {
         let bytes = text.as_bytes();
         if bytes.len() <= SHORT_MAX && self.runs_are_short(bytes.len()) {
             if let Ok(found) = self.quick.is_match(bytes) {
@@ -158,8 +154,7 @@ impl Pattern {
                 return Err(self.too_costly(bytes));
             }
         }
-        self.search_thoroughly(bytes)
-            .ok_or_else(|| self.too_costly(bytes))
+        self.search_thoroughly(bytes).ok_or_else(|| self.too_costly(bytes))
     }
 
     fn search_thoroughly(&self, bytes: &[u8]) -> Option<bool> {
@@ -228,23 +223,18 @@ impl Pattern {
     /// Whether no part of the pattern can run far without being counted: no atomic part, look-around,
     /// back reference or large repetition.
     fn is_fit_for_long(&self, length: usize) -> bool {
-        const UNCOUNTED: [&str; 14] = [
-            "*+", "++", "?+", "}+", "(?>", "(?=", "(?!", "(?<", "(?(", "(?P", "(?&", "(*", "\\g",
-            "\\k",
-        ];
+        const UNCOUNTED: [&str; 14] =
+            ["*+", "++", "?+", "}+", "(?>", "(?=", "(?!", "(?<", "(?(", "(?P", "(?&", "(*", "\\g", "\\k"];
         let recurses = (self.text.as_bytes().windows(3)).any(|part| {
             part.starts_with(b"(?") && matches!(part[2], b'0'..=b'9' | b'+' | b'-' | b'R' | b'C')
         });
         let counted = !recurses && !UNCOUNTED.iter().any(|mark| self.text.contains(mark));
         let bytes = self.text.as_bytes();
-        let refers_back = (bytes.windows(2))
-            .any(|pair| pair[0] == b'\\' && matches!(pair[1], b'1'..=b'9' | b'X' | b'R'));
+        let refers_back =
+            (bytes.windows(2)).any(|pair| pair[0] == b'\\' && matches!(pair[1], b'1'..=b'9' | b'X' | b'R'));
         let repeats_much = (bytes.windows(4))
             .any(|part| matches!(part[0], b'{' | b',') && part[1..].iter().all(u8::is_ascii_digit));
-        counted
-            && !refers_back
-            && !repeats_much
-            && length.saturating_mul(bytes.len()) <= LONG_PRODUCT_MAX
+        counted && !refers_back && !repeats_much && length.saturating_mul(bytes.len()) <= LONG_PRODUCT_MAX
     }
 
     fn too_costly(&self, bytes: &[u8]) -> EvalError {
@@ -307,9 +297,7 @@ impl Flags {
             .extended(self.extended)
             .jit_if_available(in_time)
             .max_jit_stack_size(Some(STACK_BYTES))
-            .build(&format!(
-                "(*LIMIT_HEAP={HEAP_KIB}){verbs}{properties}{text}"
-            ))
+            .build(&format!("(*LIMIT_HEAP={HEAP_KIB}){verbs}{properties}{text}"))
     }
 }
 

@@ -58,10 +58,7 @@ fn refusal(text: &str) -> FilterError {
 #[case(r#"{"a":{"$bitsAllSet":[1,200]}}"#, r#"{"a":-2}"#)]
 #[case(r#"{"a":{"$bitsAnyClear":5}}"#, r#"{"a":4.0}"#)]
 #[case(r#"{"a":{"$all":[1,[2]]}}"#, r#"{"a":[1,[2]]}"#)]
-#[case(
-    r#"{"a":{"$all":[{"$elemMatch":{"x":1}},{"$elemMatch":{"$exists":true}}]}}"#,
-    r#"{"a":[{"x":1}]}"#
-)]
+#[case(r#"{"a":{"$all":[{"$elemMatch":{"x":1}},{"$elemMatch":{"$exists":true}}]}}"#, r#"{"a":[{"x":1}]}"#)]
 #[case(r#"{"a":{"$elemMatch":{"0":1}}}"#, r#"{"a":[[1]]}"#)]
 #[case(r#"{"a":{"$elemMatch":{}}}"#, r#"{"a":[[]]}"#)]
 #[case(r#"{"a":{"$elemMatch":{"$size":1}}}"#, r#"{"a":[[5]]}"#)]
@@ -116,55 +113,19 @@ fn a_document_that_does_not_is_not_found(#[case] filter: &str, #[case] document:
 #[case(r#"{"a":{"$date":"2024-01-01"}}"#, "$date at a: unknown operator")]
 #[case(r#"{"$expr":{"$foo":1}}"#, "$foo at $expr: unknown operator")]
 #[case(r#"{"$where":"1"}"#, "$where: this operator is not supported here")]
-#[case(
-    r#"{"a":{"$where":"1"}}"#,
-    "$where at a: this operator is not supported here"
-)]
+#[case(r#"{"a":{"$where":"1"}}"#, "$where at a: this operator is not supported here")]
 #[case(r#"{"$text":{}}"#, "$text: this operator is not supported here")]
-#[case(
-    r#"{"$jsonSchema":{}}"#,
-    "$jsonSchema: this operator is not supported here"
-)]
-#[case(
-    r#"{"$sampleRate":0.5}"#,
-    "$sampleRate: this operator is not supported here"
-)]
-#[case(
-    r#"{"$_internalX":1}"#,
-    "$_internalX: this operator is not supported here"
-)]
-#[case(
-    r#"{"a":{"$near":[0,0]}}"#,
-    "$near at a: this operator is not supported here"
-)]
-#[case(
-    r#"{"a":{"$nearSphere":1}}"#,
-    "$nearSphere at a: this operator is not supported here"
-)]
-#[case(
-    r#"{"a":{"$geoWithin":{}}}"#,
-    "$geoWithin at a: this operator is not supported here"
-)]
-#[case(
-    r#"{"a":{"$geoIntersects":{}}}"#,
-    "$geoIntersects at a: this operator is not supported here"
-)]
-#[case(
-    r#"{"$expr":{"$function":{}}}"#,
-    "$function at $expr: this operator is not supported here"
-)]
-#[case(
-    r#"{"$expr":{"$accumulator":{}}}"#,
-    "$accumulator at $expr: this operator is not supported here"
-)]
-#[case(
-    r#"{"$expr":{"$lt":[{"$rand":{}},1]}}"#,
-    "$rand at $expr: this operator is not supported here"
-)]
-#[case(
-    r#"{"$expr":{"$meta":"x"}}"#,
-    "$meta at $expr: this operator is not supported here"
-)]
+#[case(r#"{"$jsonSchema":{}}"#, "$jsonSchema: this operator is not supported here")]
+#[case(r#"{"$sampleRate":0.5}"#, "$sampleRate: this operator is not supported here")]
+#[case(r#"{"$_internalX":1}"#, "$_internalX: this operator is not supported here")]
+#[case(r#"{"a":{"$near":[0,0]}}"#, "$near at a: this operator is not supported here")]
+#[case(r#"{"a":{"$nearSphere":1}}"#, "$nearSphere at a: this operator is not supported here")]
+#[case(r#"{"a":{"$geoWithin":{}}}"#, "$geoWithin at a: this operator is not supported here")]
+#[case(r#"{"a":{"$geoIntersects":{}}}"#, "$geoIntersects at a: this operator is not supported here")]
+#[case(r#"{"$expr":{"$function":{}}}"#, "$function at $expr: this operator is not supported here")]
+#[case(r#"{"$expr":{"$accumulator":{}}}"#, "$accumulator at $expr: this operator is not supported here")]
+#[case(r#"{"$expr":{"$lt":[{"$rand":{}},1]}}"#, "$rand at $expr: this operator is not supported here")]
+#[case(r#"{"$expr":{"$meta":"x"}}"#, "$meta at $expr: this operator is not supported here")]
 fn an_operator_that_is_unknown_or_refused_is_named(#[case] filter: &str, #[case] sentence: &str) {
     let error = refusal(filter);
     assert_eq!(error.code(), "unsupported_operator");
@@ -178,62 +139,29 @@ fn an_operator_that_is_unknown_or_refused_is_named(#[case] filter: &str, #[case]
 #[case(r#"{"$or":{"a":1}}"#, "$or: expected a list of at least one object")]
 #[case(r#"{"$nor":[1]}"#, "$nor: expected a list of objects")]
 #[case(r#"{"$alwaysTrue":2}"#, "$alwaysTrue: expected the number 1")]
-#[case(
-    r#"{"a":{"$gt":1,"b":2}}"#,
-    "b at a: a plain key may not stand beside operators"
-)]
+#[case(r#"{"a":{"$gt":1,"b":2}}"#, "b at a: a plain key may not stand beside operators")]
 #[case(r#"{"a":{"$in":5}}"#, "$in at a: expected a list")]
-#[case(
-    r#"{"a":{"$nin":[{"$gt":1}]}}"#,
-    "$nin at a: a member may not be an operator"
-)]
+#[case(r#"{"a":{"$nin":[{"$gt":1}]}}"#, "$nin at a: a member may not be an operator")]
 #[case(r#"{"a":{"$all":null}}"#, "$all at a: expected a list")]
-#[case(
-    r#"{"a":{"$all":[1,{"$in":[2]}]}}"#,
-    "$all at a: $in may not stand in a member"
-)]
+#[case(r#"{"a":{"$all":[1,{"$in":[2]}]}}"#, "$all at a: $in may not stand in a member")]
 #[case(
     r#"{"a":{"$all":[{"$elemMatch":{"x":1}},1]}}"#,
     "$all at a: expected $elemMatch in every member or in none"
 )]
 #[case(r#"{"a":{"$elemMatch":1}}"#, "$elemMatch at a: expected an object")]
-#[case(
-    r#"{"a":{"$all":[{"$elemMatch":1}]}}"#,
-    "$all at a: expected an object"
-)]
-#[case(
-    r#"{"a":{"$elemMatch":{"$expr":1}}}"#,
-    "$expr: it may not stand inside $elemMatch"
-)]
-#[case(
-    r#"{"asset_tags":{"$size":2.5}}"#,
-    "$size at asset_tags: expected a whole number"
-)]
+#[case(r#"{"a":{"$all":[{"$elemMatch":1}]}}"#, "$all at a: expected an object")]
+#[case(r#"{"a":{"$elemMatch":{"$expr":1}}}"#, "$expr: it may not stand inside $elemMatch")]
+#[case(r#"{"asset_tags":{"$size":2.5}}"#, "$size at asset_tags: expected a whole number")]
 #[case(r#"{"a":{"$size":"1"}}"#, "$size at a: expected a whole number")]
-#[case(
-    r#"{"a":{"$size":-1}}"#,
-    "$size at a: expected a number that is not negative"
-)]
-#[case(
-    r#"{"a":{"$size":-1.0}}"#,
-    "$size at a: expected a number that is not negative"
-)]
-#[case(
-    r#"{"a":{"$mod":[2]}}"#,
-    "$mod at a: expected a list of divisor and remainder, two numbers"
-)]
+#[case(r#"{"a":{"$size":-1}}"#, "$size at a: expected a number that is not negative")]
+#[case(r#"{"a":{"$size":-1.0}}"#, "$size at a: expected a number that is not negative")]
+#[case(r#"{"a":{"$mod":[2]}}"#, "$mod at a: expected a list of divisor and remainder, two numbers")]
 #[case(r#"{"a":{"$mod":[0.5,0]}}"#, "$mod at a: the divisor must not be 0")]
-#[case(
-    r#"{"a":{"$mod":[1e19,0]}}"#,
-    "$mod at a: divisor and remainder must fit 64 bits"
-)]
+#[case(r#"{"a":{"$mod":[1e19,0]}}"#, "$mod at a: divisor and remainder must fit 64 bits")]
 #[case(r#"{"a":{"$type":"str"}}"#, "$type at a: unknown type \"str\"")]
 #[case(r#"{"a":{"$type":0}}"#, "$type at a: unknown type code 0")]
 #[case(r#"{"a":{"$type":[]}}"#, "$type at a: expected at least one type")]
-#[case(
-    r#"{"a":{"$type":[true]}}"#,
-    "$type at a: expected the name or code of a type, or a list of them"
-)]
+#[case(r#"{"a":{"$type":[true]}}"#, "$type at a: expected the name or code of a type, or a list of them")]
 #[case(
     r#"{"a":{"$bitsAllSet":-1}}"#,
     "$bitsAllSet at a: expected a whole number or a list of bit positions, not negative"
@@ -244,31 +172,13 @@ fn an_operator_that_is_unknown_or_refused_is_named(#[case] filter: &str, #[case]
 )]
 #[case(r#"{"a":{"$not":{}}}"#, "$not at a: expected an object of operators")]
 #[case(r#"{"a":{"$not":"x"}}"#, "$not at a: expected an object of operators")]
-#[case(
-    r#"{"a":{"$not":{"b":1}}}"#,
-    "b at a: a plain key may not stand beside operators"
-)]
-#[case(
-    r#"{"a":{"$options":"i"}}"#,
-    "$options at a: expected a $regex beside it"
-)]
+#[case(r#"{"a":{"$not":{"b":1}}}"#, "b at a: a plain key may not stand beside operators")]
+#[case(r#"{"a":{"$options":"i"}}"#, "$options at a: expected a $regex beside it")]
 #[case(r#"{"a":{"$regex":1}}"#, "$regex at a: expected a string")]
-#[case(
-    r#"{"a":{"$regex":"x","$options":1}}"#,
-    "$regex at a: expected a string as $options"
-)]
-#[case(
-    r#"{"a":{"$regex":"x","$options":"g"}}"#,
-    "$regex at a: unknown flag 'g' in $options"
-)]
-#[case(
-    r#"{"a":{"$regex":"a\u0000"}}"#,
-    "$regex at a: the pattern holds a NUL character"
-)]
-#[case(
-    r#"{"a":{"$regex":"(*NO_JIT)a"}}"#,
-    "$regex at a: (*NO_JIT) may not begin the pattern"
-)]
+#[case(r#"{"a":{"$regex":"x","$options":1}}"#, "$regex at a: expected a string as $options")]
+#[case(r#"{"a":{"$regex":"x","$options":"g"}}"#, "$regex at a: unknown flag 'g' in $options")]
+#[case(r#"{"a":{"$regex":"a\u0000"}}"#, "$regex at a: the pattern holds a NUL character")]
+#[case(r#"{"a":{"$regex":"(*NO_JIT)a"}}"#, "$regex at a: (*NO_JIT) may not begin the pattern")]
 #[case(
     r#"{"a":{"$regex":"(*UCP)(*LIMIT_MATCH=9)a"}}"#,
     "$regex at a: (*LIMIT_MATCH) may not begin the pattern"
@@ -277,10 +187,7 @@ fn an_operator_that_is_unknown_or_refused_is_named(#[case] filter: &str, #[case]
     r#"{"a":{"$regex":"[a"}}"#,
     "$regex at a: the pattern does not compile: missing terminating ] for character class"
 )]
-#[case(
-    r#"{"a":1"#,
-    "the filter cannot be read: line 1 column 7: the text ends too early"
-)]
+#[case(r#"{"a":1"#, "the filter cannot be read: line 1 column 7: the text ends too early")]
 #[case(
     r#"{"a":99999999999999999999}"#,
     "the filter cannot be read: line 1 column 26: the integer does not fit 64 bits"
@@ -331,11 +238,7 @@ fn the_deepest_not_and_expression_are_evaluated() {
     let not = format!("{{\"a\":{}1{}}}", "{\"$not\":".repeat(126), "}".repeat(126));
     let not = not.replacen("{\"$not\":1}", "{\"$gt\":1}", 1);
     assert!(matches(&not, r#"{"a":1}"#) && !matches(&not, r#"{"a":2}"#));
-    let expr = format!(
-        "{{\"$expr\":{}true{}}}",
-        "{\"$not\":[".repeat(63),
-        "]}".repeat(63)
-    );
+    let expr = format!("{{\"$expr\":{}true{}}}", "{\"$not\":[".repeat(63), "]}".repeat(63));
     assert!(!matches(&expr, "{}"));
 }
 
@@ -384,8 +287,7 @@ fn positions_that_are_keys_as_well_do_not_double_for_ever() {
 #[test]
 fn a_filter_may_be_shared_between_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
-    let filter =
-        filter(r#"{"a":{"$regex":"x"},"$expr":{"$regexMatch":{"input":"$a","regex":"$b"}}}"#);
+    let filter = filter(r#"{"a":{"$regex":"x"},"$expr":{"$regexMatch":{"input":"$a","regex":"$b"}}}"#);
     shared(&filter);
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -139,61 +139,22 @@ fn arrays_and_types(#[case] expression: &str, #[case] expected: &str) {
 }
 
 #[rstest]
-#[case(
-    "'$'",
-    "the condition on $expr: \"$\" is not a field path: a name is empty or begins with $"
-)]
-#[case(
-    "'$a..b'",
-    "the condition on $expr: \"$a..b\" is not a field path: a name is empty or begins with $"
-)]
+#[case("'$'", "the condition on $expr: \"$\" is not a field path: a name is empty or begins with $")]
+#[case("'$a..b'", "the condition on $expr: \"$a..b\" is not a field path: a name is empty or begins with $")]
 #[case("'$$nope.x'", "the condition on $expr: unknown variable $$nope")]
-#[case(
-    "{'$let':{'vars':{'a':'$$a'},'in':1}}",
-    "the condition on $expr: unknown variable $$a"
-)]
+#[case("{'$let':{'vars':{'a':'$$a'},'in':1}}", "the condition on $expr: unknown variable $$a")]
 #[case("{'$eq':[1]}", "$eq at $expr: expected 2 arguments, found 1")]
 #[case("{'$abs':[1,2]}", "$abs at $expr: expected 1 argument, found 2")]
-#[case(
-    "{'$indexOfCP':['a']}",
-    "$indexOfCP at $expr: expected 2 to 4 arguments, found 1"
-)]
-#[case(
-    "{'$ifNull':[1]}",
-    "$ifNull at $expr: expected at least 2 arguments, found 1"
-)]
-#[case(
-    "{'$eq':[1,1],'a':2}",
-    "$eq at $expr: it must be the only key of its object"
-)]
-#[case(
-    "{'$cond':{'if':1,'then':2}}",
-    "$cond at $expr: expected the key \"else\""
-)]
-#[case(
-    "{'$switch':{'branches':[]}}",
-    "$switch at $expr: expected a list of branches"
-)]
-#[case(
-    "{'$switch':{'branches':[{'case':1,'then':2,'x':3}]}}",
-    "$switch at $expr: unknown key \"x\""
-)]
-#[case(
-    "{'$let':{'vars':{'A':1},'in':1}}",
-    "$let at $expr: \"A\" is not the name of a variable"
-)]
-#[case(
-    "{'$map':{'input':[],'as':'','in':1}}",
-    "$map at $expr: \"\" is not the name of a variable"
-)]
-#[case(
-    "{'$filter':{'input':[],'in':1}}",
-    "$filter at $expr: unknown key \"in\""
-)]
-#[case(
-    "{'$regexMatch':{'input':'a'}}",
-    "$regexMatch at $expr: expected the key \"regex\""
-)]
+#[case("{'$indexOfCP':['a']}", "$indexOfCP at $expr: expected 2 to 4 arguments, found 1")]
+#[case("{'$ifNull':[1]}", "$ifNull at $expr: expected at least 2 arguments, found 1")]
+#[case("{'$eq':[1,1],'a':2}", "$eq at $expr: it must be the only key of its object")]
+#[case("{'$cond':{'if':1,'then':2}}", "$cond at $expr: expected the key \"else\"")]
+#[case("{'$switch':{'branches':[]}}", "$switch at $expr: expected a list of branches")]
+#[case("{'$switch':{'branches':[{'case':1,'then':2,'x':3}]}}", "$switch at $expr: unknown key \"x\"")]
+#[case("{'$let':{'vars':{'A':1},'in':1}}", "$let at $expr: \"A\" is not the name of a variable")]
+#[case("{'$map':{'input':[],'as':'','in':1}}", "$map at $expr: \"\" is not the name of a variable")]
+#[case("{'$filter':{'input':[],'in':1}}", "$filter at $expr: unknown key \"in\"")]
+#[case("{'$regexMatch':{'input':'a'}}", "$regexMatch at $expr: expected the key \"regex\"")]
 #[case(
     "{'$regexMatch':{'input':'a','regex':'('}}",
     "$regexMatch: the pattern does not compile: missing closing parenthesis"
@@ -203,36 +164,18 @@ fn arrays_and_types(#[case] expression: &str, #[case] expected: &str) {
 #[case("{'$add':['$n','$s']}", "$add in $expr: expected numbers only")]
 #[case("{'$concat':['$s','$n']}", "$concat in $expr: expected strings only")]
 #[case("{'$strLenCP':'$z'}", "$strLenCP in $expr: expected a string")]
-#[case(
-    "{'$substrCP':['a',-1,1]}",
-    "$substrCP in $expr: expected a whole number that is not negative"
-)]
-#[case(
-    "{'$split':['a','']}",
-    "$split in $expr: expected a separator that is not empty"
-)]
+#[case("{'$substrCP':['a',-1,1]}", "$substrCP in $expr: expected a whole number that is not negative")]
+#[case("{'$split':['a','']}", "$split in $expr: expected a separator that is not empty")]
 #[case("{'$size':'$s'}", "$size in $expr: expected an array")]
 #[case("{'$in':[1,'$n']}", "$in in $expr: expected an array")]
-#[case(
-    "{'$map':{'input':'$n','in':1}}",
-    "$map in $expr: expected an array as input"
-)]
-#[case(
-    "{'$arrayElemAt':['$l',0.5]}",
-    "$arrayElemAt in $expr: expected a whole number as position"
-)]
-#[case(
-    "{'$anyElementTrue':['$n']}",
-    "$anyElementTrue in $expr: expected an array"
-)]
+#[case("{'$map':{'input':'$n','in':1}}", "$map in $expr: expected an array as input")]
+#[case("{'$arrayElemAt':['$l',0.5]}", "$arrayElemAt in $expr: expected a whole number as position")]
+#[case("{'$anyElementTrue':['$n']}", "$anyElementTrue in $expr: expected an array")]
 #[case(
     "{'$switch':{'branches':[{'case':0,'then':1}]}}",
     "$switch in $expr: no branch applies and there is no default"
 )]
-#[case(
-    "{'$regexMatch':{'input':'$n','regex':'a'}}",
-    "$regexMatch in $expr: expected a string as input"
-)]
+#[case("{'$regexMatch':{'input':'$n','regex':'a'}}", "$regexMatch in $expr: expected a string as input")]
 #[case(
     "{'$regexMatch':{'input':'$s','regex':{'$concat':['(']}}}",
     "$regexMatch in $expr: the pattern does not compile: missing closing parenthesis"
@@ -259,18 +202,14 @@ fn nested_maps_over_a_long_list_are_cut_short() {
     let filter = Filter::parse_json(all.as_bytes()).unwrap();
     let error = filter.matches(document.root()).unwrap_err();
     assert_eq!(error.code(), "filter_too_costly");
-    assert_eq!(
-        error.to_string(),
-        "$expr costs too much on one of the documents"
-    );
+    assert_eq!(error.to_string(), "$expr costs too much on one of the documents");
 }
 
 #[test]
 fn a_string_that_doubles_is_cut_short() {
     let mut doubled = String::from("'$s'");
     for _ in 0..30 {
-        doubled =
-            format!("{{'$let':{{'vars':{{'x':{doubled}}},'in':{{'$concat':['$$x','$$x']}}}}}}");
+        doubled = format!("{{'$let':{{'vars':{{'x':{doubled}}},'in':{{'$concat':['$$x','$$x']}}}}}}");
     }
     let sentence = "$expr costs too much on one of the documents";
     assert_eq!(holds(&doubled), Err(sentence.to_owned()));

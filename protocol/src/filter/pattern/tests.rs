@@ -9,9 +9,7 @@ fn pattern(text: &str, flags: &str) -> Pattern {
 }
 
 fn found(text: &str, flags: &str, subject: &str) -> bool {
-    pattern(text, flags)
-        .is_found_in(Text::new(subject), &Patience::default())
-        .unwrap()
+    pattern(text, flags).is_found_in(Text::new(subject), &Patience::default()).unwrap()
 }
 
 #[rstest]
@@ -41,10 +39,7 @@ fn patterns_mean_what_pcre_says(
     #[case] miss: &str,
 ) {
     assert!(found(text, flags, hit), "{hit}");
-    assert!(
-        !found(text, flags, miss) || text.contains("ACCEPT"),
-        "{miss}"
-    );
+    assert!(!found(text, flags, miss) || text.contains("ACCEPT"), "{miss}");
 }
 
 /// The forms for short and for long strings give one answer.
@@ -71,20 +66,11 @@ fn long_strings_are_searched_as_short_ones_are(#[case] text: &str) {
 #[test]
 fn plain_patterns_run_on_a_megabyte() {
     let long = format!("{} needle", "xy ".repeat(350_000));
-    for text in [
-        "needle",
-        "y x.*needle",
-        ".*needle$",
-        "[a-n]eed",
-        "(?<= )nee(?!x)",
-        "(e)\\1dle",
-        "needle|pin",
-    ] {
+    for text in
+        ["needle", "y x.*needle", ".*needle$", "[a-n]eed", "(?<= )nee(?!x)", "(e)\\1dle", "needle|pin"]
+    {
         let regex = pattern(text, "");
-        assert!(
-            regex.is_found_in(Text::new(&long), &Patience::default()) == Ok(true),
-            "{text}"
-        );
+        assert!(regex.is_found_in(Text::new(&long), &Patience::default()) == Ok(true), "{text}");
     }
     assert!(!found("needles", "", &long));
     assert!(!found("pin|[0-9]+x", "", &long));
@@ -107,9 +93,7 @@ fn a_pattern_that_explodes_is_refused_soon(#[case] text: &str, #[case] length: u
     let subject = format!("{}!", "a".repeat(length));
     let pattern = pattern(text, "");
     let start = Instant::now();
-    let error = pattern
-        .is_found_in(Text::new(&subject), &Patience::default())
-        .unwrap_err();
+    let error = pattern.is_found_in(Text::new(&subject), &Patience::default()).unwrap_err();
     // The aim is 0.1 s of one core. A busy machine takes longer, an unbounded search for ever.
     assert!(start.elapsed() < Duration::from_secs(5));
     let bytes = length + 1;
@@ -119,11 +103,7 @@ fn a_pattern_that_explodes_is_refused_soon(#[case] text: &str, #[case] length: u
 
 #[test]
 fn a_search_that_needs_more_stack_than_the_compiler_has_is_still_answered() {
-    assert!(found(
-        "(?:a|b)*c$",
-        "",
-        &format!("{}c", "ab".repeat(20_000))
-    ));
+    assert!(found("(?:a|b)*c$", "", &format!("{}c", "ab".repeat(20_000))));
 }
 
 #[test]

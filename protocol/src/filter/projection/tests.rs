@@ -63,8 +63,5 @@ fn a_document_that_is_no_object_is_shown_whole() {
 #[case(json!({"a..b": 1}), "projection of `a..b`: a component is empty or begins with `$`, or there are too many")]
 fn a_bad_projection_is_refused_with_its_path(#[case] projection: Value, #[case] sentence: &str) {
     let error = Projection::parse(&projection).unwrap_err();
-    assert_eq!(
-        (error.to_string().as_str(), error.code()),
-        (sentence, "bad_projection")
-    );
+    assert_eq!((error.to_string().as_str(), error.code()), (sentence, "bad_projection"));
 }

@@ -36,51 +36,27 @@ fn documents_come_in_the_order_of_the_sort(#[case] keys: &str, #[case] documents
 }
 
 #[rstest]
-#[case(
-    "",
-    "cannot sort by ``: a component is empty or begins with `$`, or there are too many"
-)]
-#[case(
-    "a..b",
-    "cannot sort by `a..b`: a component is empty or begins with `$`, or there are too many"
-)]
-#[case(
-    "a,",
-    "cannot sort by ``: a component is empty or begins with `$`, or there are too many"
-)]
-#[case(
-    "--a.$b",
-    "cannot sort by `-a.$b`: a component is empty or begins with `$`, or there are too many"
-)]
+#[case("", "cannot sort by ``: a component is empty or begins with `$`, or there are too many")]
+#[case("a..b", "cannot sort by `a..b`: a component is empty or begins with `$`, or there are too many")]
+#[case("a,", "cannot sort by ``: a component is empty or begins with `$`, or there are too many")]
+#[case("--a.$b", "cannot sort by `-a.$b`: a component is empty or begins with `$`, or there are too many")]
 #[case(
     "$natural",
     "cannot sort by `$natural`: a component is empty or begins with `$`, or there are too many"
 )]
 #[case(r#"{"a":2}"#, "cannot sort by `a`: the direction must be 1 or -1")]
-#[case(
-    r#"{"a":{"$meta":"x"}}"#,
-    "cannot sort by `a`: the direction must be 1 or -1"
-)]
-#[case(
-    "{\"a\":1",
-    "the sort is not JSON: line 1 column 7: the text ends too early"
-)]
+#[case(r#"{"a":{"$meta":"x"}}"#, "cannot sort by `a`: the direction must be 1 or -1")]
+#[case("{\"a\":1", "the sort is not JSON: line 1 column 7: the text ends too early")]
 fn a_bad_sort_is_refused_with_its_path(#[case] keys: &str, #[case] sentence: &str) {
     let error = Sort::parse(keys).unwrap_err();
-    assert_eq!(
-        (error.to_string().as_str(), error.code()),
-        (sentence, "bad_sort")
-    );
+    assert_eq!((error.to_string().as_str(), error.code()), (sentence, "bad_sort"));
 }
 
 #[test]
 fn too_many_keys_are_refused() {
     let keys = |count: usize| vec!["a"; count].join(",");
     assert!(Sort::parse(&keys(SORT_KEYS_MAX)).is_ok());
-    assert_eq!(
-        Sort::parse(&keys(SORT_KEYS_MAX + 1)).unwrap_err(),
-        SortError::TooManyKeys
-    );
+    assert_eq!(Sort::parse(&keys(SORT_KEYS_MAX + 1)).unwrap_err(), SortError::TooManyKeys);
 }
 
 #[rstest]
@@ -89,36 +65,21 @@ fn too_many_keys_are_refused() {
     r#"{"a":[1],"b":[2]}"#,
     "cannot sort by `b`: a document has parallel arrays under the sort keys"
 )]
-#[case(
-    "a,b",
-    r#"{"a":[],"b":[]}"#,
-    "cannot sort by `b`: a document has parallel arrays under the sort keys"
-)]
-#[case(
-    "a.0",
-    r#"{"a":[{"0":1}]}"#,
-    "cannot sort by `a.0`: `0` is both a position and a key in a document"
-)]
+#[case("a,b", r#"{"a":[],"b":[]}"#, "cannot sort by `b`: a document has parallel arrays under the sort keys")]
+#[case("a.0", r#"{"a":[{"0":1}]}"#, "cannot sort by `a.0`: `0` is both a position and a key in a document")]
 fn a_document_that_cannot_be_sorted_is_refused(
     #[case] keys: &str,
     #[case] document: &str,
     #[case] sentence: &str,
 ) {
-    let error = Sort::parse(keys)
-        .unwrap()
-        .key(doc(document).root())
-        .unwrap_err();
+    let error = Sort::parse(keys).unwrap().key(doc(document).root()).unwrap_err();
     assert_eq!(error.to_string(), sentence);
 }
 
 #[test]
 fn a_big_string_beside_a_long_array_costs_little() {
     let list: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
-    let text = format!(
-        r#"{{"s":"{}","a":[{}]}}"#,
-        "x".repeat(500_000),
-        list.join(",")
-    );
+    let text = format!(r#"{{"s":"{}","a":[{}]}}"#, "x".repeat(500_000), list.join(","));
     let key = Sort::parse("s,-a").unwrap().key(doc(&text).root()).unwrap();
     assert!(key.as_bytes().len() < 600_000);
 }
@@ -132,9 +93,7 @@ fn any_scalar() -> impl Strategy<Value = serde_json::Value> {
         (-4..4_i64).prop_map(|n| (n as f64 / 2.0).into()),
         (-1025..1025_i64).prop_map(|n| (i64::MAX - 1024).saturating_add(n).into()),
         Just((i64::MAX as f64).into()),
-        any::<f64>()
-            .prop_filter("finite", |f| f.is_finite())
-            .prop_map(Into::into),
+        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Into::into),
         any::<i32>().prop_map(|n| (f64::from(n) * 4_294_967_296.0).into()),
         "[ab\u{0}\u{1}\u{2}é]{0,3}".prop_map(Into::into),
     ]

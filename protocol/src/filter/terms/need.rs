@@ -116,11 +116,7 @@ fn leaf_need(leaf: &Leaf, outer: Option<&str>) -> Need {
     match &leaf.predicate {
         Predicate::Equals(literal) => literal_need(&path, literal.value()),
         Predicate::Compare(comparison, literal) => range_need(path, *comparison, literal),
-        Predicate::In(set) => Need::Any(
-            (set.members())
-                .map(|member| literal_need(&path, member))
-                .collect(),
-        ),
+        Predicate::In(set) => Need::Any((set.members()).map(|member| literal_need(&path, member)).collect()),
         // The conditions inside bear the path of the array, as their elements' terms do.
         Predicate::ElementValue(node) => element_need(node, outer),
         Predicate::ElementDocument(node) => node.need(Some(&path)),
@@ -157,10 +153,7 @@ fn collect(path: &str, value: ValueRef<'_>, needs: &mut Vec<Need>) {
         }
         scalar => {
             if let Some(scalar) = ScalarRef::of(scalar) {
-                needs.push(Need::Equals {
-                    path: path.to_owned(),
-                    value: scalar.to_scalar(),
-                });
+                needs.push(Need::Equals { path: path.to_owned(), value: scalar.to_scalar() });
             }
         }
     }
@@ -171,10 +164,7 @@ fn range_need(path: String, comparison: Comparison, literal: &Literal) -> Need {
         Some(value @ (ScalarRef::Number(_) | ScalarRef::String(_))) => value.to_scalar(),
         _ => return Need::Anything,
     };
-    let inclusive = matches!(
-        comparison,
-        Comparison::LessOrEqual | Comparison::GreaterOrEqual
-    );
+    let inclusive = matches!(comparison, Comparison::LessOrEqual | Comparison::GreaterOrEqual);
     let bound = Some(Bound { value, inclusive });
     let (low, high) = match comparison {
         Comparison::Greater | Comparison::GreaterOrEqual => (bound, None),
@@ -225,16 +215,9 @@ fn intersection(a: &Need, b: &Need) -> Option<Need> {
         return None;
     }
     let (low, high) = (a_low.or(b_low)?, a_high.or(b_high)?);
-    same_kind(&low.value, &high.value).then_some(Need::Range {
-        path,
-        low: Some(low),
-        high: Some(high),
-    })
+    same_kind(&low.value, &high.value).then_some(Need::Range { path, low: Some(low), high: Some(high) })
 }
 
 const fn same_kind(a: &Scalar, b: &Scalar) -> bool {
-    matches!(
-        (a, b),
-        (Scalar::Number(_), Scalar::Number(_)) | (Scalar::String(_), Scalar::String(_))
-    )
+    matches!((a, b), (Scalar::Number(_), Scalar::Number(_)) | (Scalar::String(_), Scalar::String(_)))
 }

@@ -20,11 +20,7 @@ fn equals(path: &str, value: Scalar) -> Need {
 
 fn range(path: &str, low: Option<(Scalar, bool)>, high: Option<(Scalar, bool)>) -> Need {
     let bound = |(value, inclusive)| Bound { value, inclusive };
-    Need::Range {
-        path: path.to_owned(),
-        low: low.map(bound),
-        high: high.map(bound),
-    }
+    Need::Range { path: path.to_owned(), low: low.map(bound), high: high.map(bound) }
 }
 
 fn need(filter: &serde_json::Value) -> Need {
@@ -90,10 +86,7 @@ fn every_scalar_is_given_with_its_path_and_arrays_do_not_count() {
 #[case(json!({"a": {"$elemMatch": {"0": 1}}}), Need::Anything)]
 #[case(json!({"a": {"$elemMatch": {"$elemMatch": {"b": 1}}}}), equals("a.b", number(1)))]
 #[case(json!({"a": {"$all": [{"$elemMatch": {"b": 1}}]}}), equals("a.b", number(1)))]
-fn a_filter_needs_no_more_than_every_match_has(
-    #[case] filter: serde_json::Value,
-    #[case] expected: Need,
-) {
+fn a_filter_needs_no_more_than_every_match_has(#[case] filter: serde_json::Value, #[case] expected: Need) {
     assert_eq!(need(&filter), expected);
 }
 
@@ -129,32 +122,11 @@ fn equal_scalars_have_equal_keys_and_types_do_not_mix() {
 }
 
 fn scalars() -> Vec<Scalar> {
-    let texts = [
-        "",
-        "a",
-        "ab",
-        "b",
-        "\u{10FFFF}",
-        "aaaaaaaaaaaaaaaa",
-        "aaaaaaaaaaaaaaaab",
-        "aaaaaaaaaaaaaaa",
-    ];
-    let long = [
-        "a".repeat(24),
-        "a".repeat(25),
-        "a".repeat(99),
-        format!("{}z", "a".repeat(20)),
-        "b".repeat(30),
-    ];
-    let ints = [
-        0,
-        1,
-        -1,
-        i64::MAX,
-        i64::MIN,
-        9_007_199_254_740_993,
-        9_007_199_254_740_992,
-    ];
+    let texts =
+        ["", "a", "ab", "b", "\u{10FFFF}", "aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaab", "aaaaaaaaaaaaaaa"];
+    let long =
+        ["a".repeat(24), "a".repeat(25), "a".repeat(99), format!("{}z", "a".repeat(20)), "b".repeat(30)];
+    let ints = [0, 1, -1, i64::MAX, i64::MIN, 9_007_199_254_740_993, 9_007_199_254_740_992];
     let doubles = [0.5, -0.5, 1e300, -1e300, 5e-324, 9_007_199_254_740_992.0];
     let mut all = vec![Scalar::Bool(false), Scalar::Bool(true)];
     all.extend(texts.map(text));
@@ -178,10 +150,7 @@ fn order(a: &Scalar, b: &Scalar) -> Option<std::cmp::Ordering> {
 fn every_scalar_of_a_range_has_its_key_between_the_keys_of_the_range() {
     let all = scalars();
     for bound in &all {
-        let end = Bound {
-            value: bound.clone(),
-            inclusive: true,
-        };
+        let end = Bound { value: bound.clone(), inclusive: true };
         let (low_first, low_last) = range_keys(Some(&end), None);
         let (high_first, high_last) = range_keys(None, Some(&end));
         for scalar in &all {
@@ -202,8 +171,5 @@ fn every_scalar_of_a_range_has_its_key_between_the_keys_of_the_range() {
         }
     }
     let (first, last) = range_keys(None, None);
-    assert!(
-        all.iter()
-            .all(|scalar| first <= key(scalar) && key(scalar) <= last)
-    );
+    assert!(all.iter().all(|scalar| first <= key(scalar) && key(scalar) <= last));
 }
