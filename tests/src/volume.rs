@@ -48,8 +48,7 @@ impl Ext4 {
     /// # Errors
     /// If the call is refused.
     pub fn cut_power(&self) -> Result<()> {
-        const SHUTDOWN: &str =
-            r#"open(my $f, "<", $ARGV[0]) or die "$!"; ioctl($f, 0x8004587d, pack("L", 2)) or die "$!";"#;
+        const SHUTDOWN: &str = r#"open(my $f, "<", $ARGV[0]) or die "$!"; my $how = pack("L", 2); ioctl($f, 0x8004587d, $how) or die "$!";"#;
         run(Command::new("perl").arg("-e").arg(SHUTDOWN).arg(self.path()))
     }
 

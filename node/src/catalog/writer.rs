@@ -38,6 +38,16 @@ impl Change {
             Self::Update { .. } | Self::Delete { .. } => None,
         }
     }
+
+    /// What the file may grow by: pages are powers of two, so a row can take twice its size.
+    fn growth(&self) -> u64 {
+        let bytes = match self {
+            Self::Create { document, .. } => document.as_bytes().len(),
+            Self::Update { patch, .. } => patch.as_bytes().len(),
+            Self::Delete { .. } => 0,
+        };
+        2 * bytes as u64
+    }
 }
 
 /// What a new row needs from outside: the time, and bits that nobody can guess.
@@ -108,11 +118,12 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
+        let growth = batch.iter().map(|request| request.change.growth()).sum();
         let mut answers = Vec::with_capacity(batch.len());
         let mut waiting = batch.into_iter();
         let numbers = &mut self.numbers;
         // On a full disk deletes must still go through; what would grow the file is refused first.
-        let room = self.store.room(Purpose::Row, 0).map_err(Error::from);
+        let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
         let outcome = self.store.update(Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
             apply(&mut tables, numbers, (&mut waiting, &room), &mut answers)
@@ -214,7 +225,7 @@ fn create(
     if !uri.is_empty()
         && let Some(row) = tables.find_uri(uri)?
     {
-        let same = again_is_same && row.document == document;
+        let same = again_is_same && describes_the_same(&row.document, &document);
         return if same {
             Ok(Done { row, fresh: false, unreferenced: None })
         } else {
@@ -225,6 +236,22 @@ fn create(
     let row = Row { number, header: Header { record, created: now, updated: now }, document };
     tables.insert(&row).map_err(Error::torn)?;
     Ok(Done { row, fresh: true, unreferenced: None })
+}
+
+/// Whether a client said the same of both. The public URL is not the client's: it follows the address
+/// of the node, which may be another one by now.
+fn describes_the_same(stored: &Document, new: &Document) -> bool {
+    let said = |document: &Document| {
+        let members = document.root().as_object().into_iter().flat_map(|object| object.iter());
+        let members = members.filter(|(name, _)| *name != "asset_public_url");
+        let mut text = Vec::new();
+        for (name, value) in members {
+            text.extend_from_slice(name.as_bytes());
+            value.write_json(&mut text);
+        }
+        text
+    };
+    said(stored) == said(new)
 }
 
 fn update(tables: &mut Tables<'_>, key: &str, patch: &Patch, now: Duration) -> Result<Done, Error> {

@@ -44,7 +44,7 @@ fn request(case: &Case) -> Request {
         let sort = prefix::sort(sort).to_string();
         target.push_str(&format!("sort={}&", encode_segment(&sort)));
     }
-    if let Some(limit) = case.limit.filter(|limit| *limit > 0) {
+    if let Some(limit) = case.limit.filter(|limit| *limit != 0) {
         target.push_str(&format!("limit={limit}"));
     }
     // What is too deep to be read here goes as it is, and is refused for its depth.

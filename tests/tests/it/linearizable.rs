@@ -23,7 +23,7 @@ fn creations_and_deletes_of_one_uri_see_one_order() {
 
 #[test]
 fn an_upload_retried_after_a_lost_answer_is_one_asset() {
-    let node = TestNode::start();
+    let mut node = TestNode::start();
     let mut api = node.api();
     for size in [100_usize, 2_000_000] {
         let description = description_of(&format!("retried-{size}"), &json!({"a": 1}));
@@ -42,6 +42,11 @@ fn an_upload_retried_after_a_lost_answer_is_one_asset() {
         assert_eq!(rows.len(), 1);
     }
     node.assert_holds(2, 2, 2_000_100);
+    // The node may have moved to another address meanwhile.
+    node.restart();
+    let description = description_of("retried-100", &json!({"a": 1}));
+    let upload = Request::upload("f.bin", &[5; 100], &description);
+    assert_eq!(node.api().call(&upload).unwrap().status, 200);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use serde_json::json;
 use crate::it::support::TestNode;
 
 const CONNECTIONS: usize = 1000;
+/// Files that the node opens and closes for other reasons.
+const SLACK: usize = 20;
 
 /// Both sides of a thousand connections need more files than the usual limit of 1024.
 fn allow_many_files() {
@@ -47,7 +49,7 @@ fn others_are_served_while_a_thousand_clients_send_no_end() {
         let slow = open_slowly(node.process.address(), start);
         // All of them have been accepted when the node has that many more files open.
         let accepted = wait_until(Duration::from_secs(20), || {
-            (open_files(&node) >= files_before + CONNECTIONS).then_some(())
+            (open_files(&node) + SLACK >= files_before + CONNECTIONS).then_some(())
         });
         assert!(accepted.is_some(), "only {} files are open", open_files(&node));
         let mut slowest = Duration::ZERO;
@@ -62,7 +64,7 @@ fn others_are_served_while_a_thousand_clients_send_no_end() {
         assert!(slowest < Duration::from_secs(2), "others waited {slowest:?}");
         drop(slow);
         let closed =
-            wait_until(Duration::from_secs(20), || (open_files(&node) < files_before + 20).then_some(()));
+            wait_until(Duration::from_secs(20), || (open_files(&node) < files_before + SLACK).then_some(()));
         assert!(closed.is_some(), "{} files stay open", open_files(&node));
     }
     let grown = node.process.resident_bytes_peak().unwrap().saturating_sub(idle);
