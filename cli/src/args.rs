@@ -5,11 +5,12 @@
     reason = "these docs are help texts: a terminal shows backticks and brackets as they are"
 )]
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::settings::value::{Listen, LogFormat, NodeUrl, Span};
+use crate::settings::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 use crate::verbs::edits::{MetaEdit, PathEdit};
 
 /// A federation of asset databases without a centre.
@@ -28,6 +29,11 @@ Exit codes: 0 ok, 1 unexpected, 2 usage, 3 not found, 4 not allowed, 5 conflict,
 /// What can be done. One file under `verbs/` each.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Run a node
+    Node {
+        #[command(subcommand)]
+        verb: NodeVerb,
+    },
     /// Store a file as an asset; prints its uri
     Upload(UploadArgs),
     /// Fetch an asset's bytes, check them and keep them in a file; prints its path
@@ -44,6 +50,8 @@ pub(crate) enum Verb {
     Rm(RmArgs),
     /// Filter JSON documents, one a line, from standard input; needs no node
     Filter(FilterArgs),
+    /// Check the data directory of a stopped node; a line for each damage
+    Verify(VerifyArgs),
     /// Print a completion script, e.g. `assetmesh completion bash > /etc/bash_completion.d/assetmesh`
     Completion {
         /// The shell that will read it
@@ -84,6 +92,12 @@ pub(crate) struct NodeRunArgs {
     /// A tag of this node; may be given again [env: ASSETMESH_LABELS, with commas]
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
+    /// The largest file that an upload may hold, such as 5GB [env: ASSETMESH_UPLOAD_MAX] [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) upload_max: Option<ByteSize>,
+    /// How many connections are served at once [env: ASSETMESH_CONNECTIONS_MAX] [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(crate) connections_max: Option<NonZeroUsize>,
     /// What to log, e.g. `info` or `assetmesh_node=debug,warn` [env: ASSETMESH_LOG, then RUST_LOG] [default: info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,

@@ -49,6 +49,8 @@ pub(crate) enum Again {
     Never,
     /// The node refused for now and did nothing: any request may be repeated after this long.
     Refused(Duration),
+    /// No node was there. Worth a repetition only if one was there a moment ago, and may be starting again.
+    Unreached,
     /// Nobody knows whether it was done: only a request that may be done twice may be repeated.
     Lost,
 }

@@ -13,10 +13,14 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Cli, ClientArgs, OutputArgs, Verb};
+use crate::args::{Cli, ClientArgs, NodeVerb, OutputArgs, Verb};
 use crate::client::Client;
 use crate::output::{Output, complain};
 use crate::settings::Layers;
+
+/// A node with a million assets holds half the memory under it that it holds under the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Err(error) = run(Cli::parse().verb) else { return ExitCode::SUCCESS };
@@ -31,6 +35,10 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
+        Verb::Node { verb: NodeVerb::Run(args) } => {
+            let settings = Layers::read(args.config.config.as_deref(), &variable)?.node(&args)?;
+            block_on(verbs::node::run(settings))
+        }
         Verb::Upload(args) => {
             ask(&args.client, &args.output, async |c, o| verbs::upload::run(&args, c, o).await)
         }
@@ -47,6 +55,11 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Rm(args) => ask(&args.client, &args.output, async |c, o| verbs::rm::run(&args, c, o).await),
         Verb::Filter(args) => verbs::filter::run(&args),
+        Verb::Verify(args) => {
+            let layers = Layers::read(args.config.config.as_deref(), &variable)?;
+            let data_dir = layers.data_dir(args.data_dir.clone())?;
+            block_on(verbs::verify::run(&args, &data_dir))
+        }
         Verb::Completion { shell } => verbs::completion::run(shell),
     }
 }

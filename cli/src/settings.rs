@@ -4,22 +4,26 @@
 pub(crate) mod file;
 pub(crate) mod value;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use self::file::FileSettings;
-use self::value::{Listen, LogFormat, NodeUrl, Span};
+use self::file::{FileSettings, HttpSection};
+use self::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
 
 /// A token is a header line; more than this is a wrong file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
+/// In the working folder, so that a trial needs no rights and leaves nothing elsewhere.
+const DEFAULT_DATA_DIR: &str = "./assetmesh-data";
+
 /// How `assetmesh node run` runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeSettings {
-    /// The folder of the node's key and stores; it is made if missing. In the working folder, so that a trial needs no rights.
+    /// The folder of the node's key and stores; it is made if missing.
     pub(crate) data_dir: PathBuf,
     /// Where HTTP is served. Loopback, because a node without tokens must not be open to the network by accident.
     pub(crate) http: Listen,
@@ -29,6 +33,8 @@ pub(crate) struct NodeSettings {
     pub(crate) name: Option<String>,
     /// Tags of the node.
     pub(crate) labels: Vec<String>,
+    /// The limits of the HTTP listener and of requests.
+    pub(crate) http_limits: assetmesh_http_api::Config,
     /// What is logged, in the form of `RUST_LOG`.
     pub(crate) log_filter: String,
     /// How it is logged.
@@ -85,21 +91,22 @@ impl<'a> Layers<'a> {
 
     /// The settings of a node.
     pub(crate) fn node(&mut self, args: &NodeRunArgs) -> Result<NodeSettings, Fault> {
+        let data_dir = self.data_dir(args.data_dir.clone())?;
         let file = std::mem::take(&mut self.file.node);
+        let file_http = std::mem::take(&mut self.file.http);
         let log = std::mem::take(&mut self.file.log);
         let labels = if args.labels.is_empty() { None } else { Some(args.labels.clone()) };
         let env_labels = self.var("ASSETMESH_LABELS").map(|list| split_list(&list));
         let rust_log = self.var("RUST_LOG");
         Ok(NodeSettings {
-            data_dir: self
-                .pick(args.data_dir.clone(), "ASSETMESH_DATA_DIR", file.data_dir)?
-                .unwrap_or_else(|| PathBuf::from("./assetmesh-data")),
+            data_dir,
             http: self
                 .pick(args.http, "ASSETMESH_HTTP", file.http)?
                 .unwrap_or(Listen(([127, 0, 0, 1], 4000).into())),
             public_url: self.pick(args.public_url.clone(), "ASSETMESH_PUBLIC_URL", file.public_url)?,
             name: self.pick(args.name.clone(), "ASSETMESH_NAME", file.name)?,
             labels: labels.or(env_labels).or(file.labels).unwrap_or_default(),
+            http_limits: self.http_limits(args, file_http)?,
             log_filter: self
                 .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
                 .unwrap_or_else(|| "info".to_owned()),
@@ -107,6 +114,40 @@ impl<'a> Layers<'a> {
                 .pick(args.log_format, "ASSETMESH_LOG_FORMAT", log.format)?
                 .unwrap_or(LogFormat::Text),
         })
+    }
+
+    fn http_limits(
+        &self,
+        args: &NodeRunArgs,
+        file: HttpSection,
+    ) -> Result<assetmesh_http_api::Config, Fault> {
+        let default = assetmesh_http_api::Config::default();
+        let span = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, |Span(span)| span));
+        let size = |name, flag, file| Ok(self.pick(flag, name, file)?.map(|ByteSize(bytes)| bytes));
+        Ok(assetmesh_http_api::Config {
+            connections_max: self
+                .pick(args.connections_max, "ASSETMESH_CONNECTIONS_MAX", file.connections_max)?
+                .map_or(default.connections_max, NonZeroUsize::get),
+            header_timeout: span("ASSETMESH_HEADER_TIMEOUT", file.header_timeout, default.header_timeout)?,
+            idle_timeout: span("ASSETMESH_HTTP_IDLE_TIMEOUT", file.idle_timeout, default.idle_timeout)?,
+            stall_timeout: span("ASSETMESH_STALL_TIMEOUT", file.stall_timeout, default.stall_timeout)?,
+            progress_window: span(
+                "ASSETMESH_PROGRESS_WINDOW",
+                file.progress_window,
+                default.progress_window,
+            )?,
+            progress_bytes_min: size("ASSETMESH_PROGRESS_BYTES_MIN", None, file.progress_bytes_min)?
+                .unwrap_or(default.progress_bytes_min),
+            stop_deadline: span("ASSETMESH_STOP_DEADLINE", file.stop_deadline, default.stop_deadline)?,
+            upload_bytes_max: size("ASSETMESH_UPLOAD_MAX", args.upload_max, file.upload_bytes_max)?
+                .or(default.upload_bytes_max),
+        })
+    }
+
+    /// The data directory of a node that is stopped.
+    pub(crate) fn data_dir(&self, flag: Option<PathBuf>) -> Result<PathBuf, Fault> {
+        let found = self.pick(flag, "ASSETMESH_DATA_DIR", self.file.node.data_dir.clone())?;
+        Ok(found.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)))
     }
 
     /// The settings of a client verb.

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
+/// What one read may bring.
+pub(crate) const READ_BYTES_MAX: usize = 256 * 1024;
 /// Bytes a client may send between two requests. Headers are held to less by the envelope; this only
-/// bounds what a hostile client can make us buffer.
-const HEAD_BYTES_MAX: usize = 128 * 1024;
+/// bounds what a hostile client can make us buffer. It is twice what one read may bring, because the
+/// read that ends the headers brings the start of the body with them.
+const HEAD_BYTES_MAX: usize = 2 * READ_BYTES_MAX;
 
 /// The ledger of one connection, shared by its socket, its requests and its watch.
 #[derive(Debug)]
@@ -196,6 +199,15 @@ mod tests {
         assert_eq!(activity.verdict(after(start, 60), &config), Verdict::Stalled);
         drop(stuck);
         assert!(matches!(activity.verdict(after(start, 60), &config), Verdict::Fine(_)));
+    }
+
+    #[test]
+    fn the_read_that_ends_the_headers_may_bring_as_much_body_as_fits() {
+        let now = Instant::now();
+        let activity = Arc::new(Activity::new(now));
+        drop(activity.begin());
+        assert!(activity.received(1000, now));
+        assert!(activity.received(READ_BYTES_MAX, now));
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Json, tail};
+use crate::federation::Scope;
 use crate::params::Params;
-use crate::schema::{AssetAnswer, AssetObject, ChangeAnswer, Creating, Deleting, Reading, Updating};
+use crate::schema::{self, AssetAnswer, ChangeAnswer, Creating, Deleting, NewAsset, Reading, Updating};
 
 /// Everything behind it is the name, slashes included.
 const PREFIX: &str = "/asset/";
@@ -32,7 +33,7 @@ impl<'a> Change<'a> {
 }
 
 /// Describes an asset whose content lies elsewhere.
-#[utoipa::path(post, path = "/asset", tag = "assets", request_body = AssetObject,
+#[utoipa::path(post, path = "/asset", tag = "assets", request_body = NewAsset,
     responses((status = 201, description = "Created", body = ChangeAnswer), Creating))]
 pub(crate) async fn create(State(app): State<App>, Json(body): Json) -> Result<Response, ApiError> {
     let asset = app.node.catalog().create_external(Draft::external(&body)?).await?;
@@ -45,13 +46,13 @@ pub(crate) async fn create(State(app): State<App>, Json(body): Json) -> Result<R
     params(
         ("uri" = String, Path, description = "The asset's uri or record id"),
         ("assets_db_id" = Option<String>, Query, description = "Only the asset of this node"),
-        ("scope" = Option<String>, Query, description = "`federation` or `local`"),
+        ("scope" = inline(Option<Scope>), Query, description = "Where to look"),
     ),
     responses((status = 200, description = "The asset", body = AssetAnswer), Reading))]
 pub(crate) async fn read(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
     let mut params = Params::parse(uri.query())?;
-    params.word("scope", &[("federation", ()), ("local", ())])?;
+    params.word("scope", &Scope::WORDS)?;
     if let Some(owner) = params.text("assets_db_id")
         && owner != app.node.assets_db_id()
     {
@@ -62,7 +63,7 @@ pub(crate) async fn read(State(app): State<App>, uri: Uri) -> Result<Response, A
 }
 
 /// Sets members of an asset, whole or by dotted path.
-#[utoipa::path(put, path = "/asset/{*uri}", tag = "assets", request_body = Object,
+#[utoipa::path(put, path = "/asset/{*uri}", tag = "assets", request_body = schema::Patch,
     params(("uri" = String, Path, description = "The asset's uri or record id")),
     responses((status = 200, description = "Updated", body = ChangeAnswer), Updating))]
 pub(crate) async fn update(State(app): State<App>, uri: Uri, Json(body): Json) -> Result<Response, ApiError> {

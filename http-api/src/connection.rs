@@ -21,7 +21,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::activity::{Activity, InFlight, Verdict};
+use crate::activity::{Activity, InFlight, READ_BYTES_MAX, Verdict};
 use crate::config::Config;
 use crate::extract::declared_length;
 use crate::paced::{Paced, Watched};
@@ -33,8 +33,6 @@ const H2_HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// What a client may send ahead on one stream, and on all of one connection.
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// Read and write buffer of an HTTP/1.1 connection; it grows to this only under load.
-const H1_BUFFER_BYTES: usize = 256 * 1024;
 /// An unread body up to this size has come with the headers, and hyper reads it away.
 const SMALL_BODY_BYTES: u64 = 8 * 1024;
 /// After a goodbye, a connection has this long to end.
@@ -85,7 +83,8 @@ fn builder() -> Builder<TokioExecutor> {
         .header_read_timeout(None)
         // A client may close its sending side and still wait for the answer.
         .half_close(true)
-        .max_buf_size(H1_BUFFER_BYTES);
+        // Read and write buffer; it grows to this only under load.
+        .max_buf_size(READ_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -115,6 +115,18 @@ impl ApiError {
         Self::new(status, "headers_too_large", sentence)
     }
 
+    /// What came is no request that can be read: the sentence for the status that the HTTP library chose.
+    pub(crate) fn unreadable(status: StatusCode) -> Self {
+        let (code, sentence) = match status {
+            StatusCode::URI_TOO_LONG => ("uri_too_long", "the request line is too long"),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                ("headers_too_large", "the headers are too large or too many")
+            }
+            _ => ("bad_request", "this is not a valid HTTP request"),
+        };
+        Self::new(status, code, sentence)
+    }
+
     /// The content is not of a type that is understood here (415).
     pub(crate) fn unsupported_type(sentence: &'static str) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", sentence)
@@ -183,18 +195,20 @@ impl ApiError {
         self.0.status.is_server_error().then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
     }
 
-    /// The whole answer. `told_twice` repeats the sentence under `message`.
-    pub(crate) fn render(&self, told_twice: bool) -> Response {
+    /// The body of the answer. `told_twice` repeats the sentence under `message`.
+    pub(crate) fn json(&self, told_twice: bool) -> Vec<u8> {
         let refusal = Refusal {
             success: false,
             error: self.sentence(),
             code: self.0.code,
             message: told_twice.then_some(self.sentence()),
         };
-        let mut response = match serde_json::to_vec(&refusal) {
-            Ok(json) => Response::new(Body::from(json)),
-            Err(_) => Response::new(Body::empty()),
-        };
+        serde_json::to_vec(&refusal).expect("three strings and a bool are JSON")
+    }
+
+    /// The whole answer.
+    pub(crate) fn render(&self, told_twice: bool) -> Response {
+        let mut response = Response::new(Body::from(self.json(told_twice)));
         *response.status_mut() = self.0.status;
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
@@ -241,7 +255,9 @@ impl From<blobs::Error> for ApiError {
             Error::Full => Self::full(),
             Error::Busy => Self::busy(),
             Error::Damaged { .. } | Error::Corrupt(_) => Self::integrity(error),
-            Error::Open(_) | Error::Check(_) | Error::Io(_) | Error::Failed(_) | Error::Stopped => Self::stopped(error),
+            Error::Open(_) | Error::Check(_) | Error::Io(_) | Error::Failed(_) | Error::Stopped => {
+                Self::stopped(error)
+            }
         }
     }
 }

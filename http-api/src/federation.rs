@@ -6,6 +6,21 @@ use assetmesh_node::Node;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Where a question goes. For a federation of one, both mean this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scope {
+    /// Every member of the federation.
+    Federation,
+    /// This node alone.
+    Local,
+}
+
+impl Scope {
+    /// The words for it in a query string.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("federation", Self::Federation), ("local", Self::Local)];
+}
+
 /// What became of each member that might have known more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Nodes {

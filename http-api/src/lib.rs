@@ -10,6 +10,7 @@ mod connection;
 mod descriptors;
 mod disposition;
 mod docs;
+mod early;
 mod envelope;
 mod error;
 mod extract;

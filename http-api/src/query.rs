@@ -13,7 +13,7 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::JsonText;
-use crate::federation::Federation;
+use crate::federation::{Federation, Scope};
 use crate::params::Params;
 use crate::schema::{AssetsAnswer, FilterDocument, Querying};
 
@@ -25,7 +25,7 @@ const TIMEOUT_MS_MAX: u64 = 10_000;
 /// Lists the assets that match a filter document.
 #[utoipa::path(post, path = "/assets", tag = "assets", request_body = FilterDocument,
     params(
-        ("scope" = Option<String>, Query, description = "`federation` (default) or `local`"),
+        ("scope" = inline(Option<Scope>), Query, description = "Where to look, `federation` by default"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Rows a page, 1000 by default"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("sort" = Option<String>, Query, description = "`-a.b,c`, or JSON `{\"a.b\":-1}`"),
@@ -63,11 +63,11 @@ struct Wanted {
 /// Checks the parameters first: they are cheaper to refuse than the filter.
 fn wanted(query: Option<&str>, text: &[u8]) -> Result<Wanted, ApiError> {
     let mut params = Params::parse(query)?;
-    params.word("scope", &[("federation", ()), ("local", ())])?;
+    params.word("scope", &Scope::WORDS)?;
     let limit = params.number("limit", 1, PAGE_ROWS_MAX)?.unwrap_or(PAGE_ROWS_MAX);
     let timeout_ms = params.number("timeout_ms", 1, TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_DEFAULT);
     let allow_partial = params.word("allow_partial", &[("true", true), ("false", false)])?;
-    let cursor = params.text("cursor");
+    let cursor = params.text("cursor").filter(|cursor| !cursor.is_empty());
     let sort_text = params.text("sort").unwrap_or_default();
     params.finish()?;
     let sort = if sort_text.is_empty() { None } else { Some(Sort::parse(&sort_text)?) };
@@ -94,6 +94,8 @@ mod tests {
         let Wanted { query, allow_partial } = wanted(None, b"{}").unwrap();
         assert_eq!((query.limit, query.deadline, allow_partial), (1000, Duration::from_secs(2), false));
         assert!(query.sort.is_none() && query.cursor.is_none());
+        let Wanted { query, .. } = wanted(Some("sort=&cursor="), b"{}").unwrap();
+        assert!(query.sort.is_none() && query.cursor.is_none(), "empty is absent");
     }
 
     #[test]

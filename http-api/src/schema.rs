@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
@@ -15,8 +15,8 @@ use crate::error::Refusal;
 /// Declares types that only the OpenAPI document uses.
 macro_rules! documented {
     ($($(#[$meta:meta])* struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
-        $(#[$meta])*
         #[derive(Debug, Serialize, ToSchema)]
+        $(#[$meta])*
         pub(crate) struct $name { $($(#[$field_meta])* $field: $type,)* }
     )*};
 }
@@ -43,6 +43,35 @@ documented! {
         asset_file_info: Value,
         /// Usually a list of strings.
         asset_tags: Value,
+    }
+
+    /// The description of an asset that lies elsewhere.
+    #[serde(deny_unknown_fields)]
+    struct NewAsset {
+        #[schema(required = false)]
+        asset_name: Scalar,
+        #[schema(required = false)]
+        asset_version: Version,
+        /// Any JSON.
+        #[schema(required = false)]
+        asset_metadata: Value,
+        /// Where the content lies.
+        #[schema(required = false)]
+        asset_public_url: Value,
+        /// What is known of the file.
+        #[schema(required = false)]
+        asset_file_info: Value,
+        /// Usually a list of strings.
+        #[schema(required = false)]
+        asset_tags: Value,
+    }
+
+    /// Which of the assets with one name. Without both parts the asset has no uri.
+    struct Version {
+        #[schema(required = false)]
+        version: Scalar,
+        #[schema(required = false)]
+        tag: Scalar,
     }
 
     /// One asset.
@@ -112,7 +141,7 @@ documented! {
         #[schema(value_type = String, format = Binary)]
         asset: String,
         /// JSON text: `asset_name` and `asset_version{version,tag}` are required.
-        #[schema(example = r#"{"asset_name":"A","asset_version":{"version":"1.0","tag":"x"}}"#)]
+        #[schema(min_length = 2, example = r#"{"asset_name":"A","asset_version":{"version":"1.0","tag":"x"}}"#)]
         asset_metadata: String,
     }
 }
@@ -160,6 +189,41 @@ fn refusal(status: u16) -> (String, RefOr<Response>) {
         .build();
     (status.to_string(), response.into())
 }
+
+/// A value that can stand in a uri.
+#[derive(Debug, Serialize)]
+pub(crate) struct Scalar;
+
+impl PartialSchema for Scalar {
+    fn schema() -> RefOr<Schema> {
+        let types = [Type::String, Type::Number, Type::Boolean, Type::Null];
+        ObjectBuilder::new().schema_type(SchemaType::from_iter(types)).build().into()
+    }
+}
+
+impl ToSchema for Scalar {}
+
+/// The change of an asset: members, or dotted paths into them.
+#[derive(Debug)]
+pub(crate) struct Patch;
+
+impl PartialSchema for Patch {
+    fn schema() -> RefOr<Schema> {
+        let path = "^asset_(name|version|metadata|public_url|file_info|tags)([.][A-Za-z0-9_-]+)*$";
+        let names = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).pattern(Some(path));
+        ObjectBuilder::new()
+            .description(Some("Members to set, whole or by a dotted path such as `asset_metadata.author`"))
+            .property("asset_name", Ref::from_schema_name(Scalar::name()))
+            .property("asset_version", Ref::from_schema_name(Version::name()))
+            .property_names(Some(names))
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .examples([serde_json::json!({"asset_metadata.author": "me", "asset_tags": ["a"]})])
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for Patch {}
 
 /// A filter document: any object (see the filter language).
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! The socket of one connection. It counts what comes before a request, and it ends politely: a client
-//! that is still sending gets to read the answer before the connection is gone.
+//! The socket of one connection. It counts what comes before a request, gives bare refusals a body, and
+//! ends politely: a client that is still sending gets to read the answer before the connection is gone.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::activity::Activity;
+use crate::early;
 
 /// A client that sends nothing for this long after our goodbye has read it.
 const QUIET: Duration = Duration::from_secs(2);
@@ -24,7 +26,16 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 pub(crate) struct Socket<S> {
     stream: S,
     activity: Arc<Activity>,
+    instead: Option<Instead>,
     goodbye: Option<Goodbye>,
+}
+
+/// An answer that goes out in place of another.
+#[derive(Debug)]
+struct Instead {
+    answer: Bytes,
+    /// The length of what it stands for.
+    stands_for: usize,
 }
 
 #[derive(Debug)]
@@ -37,7 +48,32 @@ struct Goodbye {
 impl<S> Socket<S> {
     /// Wraps an accepted stream.
     pub(crate) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, goodbye: None }
+        Self { stream, activity, instead: None, goodbye: None }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Socket<S> {
+    /// Whether something else goes out, now or since an earlier call, than these bytes.
+    fn replace(&mut self, bytes: &[u8]) -> Option<()> {
+        if self.instead.is_none() {
+            let answer = early::reworded(bytes)?;
+            self.instead = Some(Instead { answer: answer.into(), stands_for: bytes.len() });
+        }
+        Some(())
+    }
+
+    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(instead) = &mut self.instead else { return Poll::Ready(Ok(0)) };
+        while !instead.answer.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &instead.answer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            instead.answer.advance(written);
+        }
+        let stands_for = instead.stands_for;
+        self.instead = None;
+        Poll::Ready(Ok(stands_for))
     }
 }
 
@@ -92,7 +128,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        match self.replace(bytes) {
+            Some(()) => self.poll_instead(context),
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -100,7 +139,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let mut full = slices.iter().filter(|slice| !slice.is_empty());
+        match (full.next(), full.next()) {
+            (Some(only), None) => self.poll_write(context, only),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -185,6 +228,20 @@ mod tests {
         let started = tokio::time::Instant::now();
         socket.shutdown().await.unwrap();
         assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_bare_refusal_goes_out_with_a_body_however_slowly() {
+        let (mut client, server) = duplex(16);
+        let mut socket = Socket::new(server, Arc::new(Activity::new(Instant::now())));
+        let write = async move {
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            socket.write_all(b"more").await.unwrap();
+        };
+        let mut seen = String::new();
+        let (_, read) = tokio::join!(write, client.read_to_string(&mut seen));
+        read.unwrap();
+        assert!(seen.contains("\"code\":\"bad_request\"") && seen.ends_with("}more"), "{seen}");
     }
 
     #[tokio::test]

@@ -13,8 +13,8 @@ mod verify;
 mod writer;
 
 pub use query::{Gap, Page, Query};
-pub use verify::{CatalogFinding, CatalogSummary};
 pub(crate) use verify::run as verify;
+pub use verify::{CatalogFinding, CatalogSummary};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -222,7 +222,13 @@ impl Catalog {
     ///
     /// # Errors
     /// When the file cannot be opened or is of another format.
-    pub fn start(tasks: &mut Tasks, data_dir: &Path, owner: Owner, blobs: Blobs, config: &Config) -> Result<Self, StartError> {
+    pub fn start(
+        tasks: &mut Tasks,
+        data_dir: &Path,
+        owner: Owner,
+        blobs: Blobs,
+        config: &Config,
+    ) -> Result<Self, StartError> {
         let store_config = StoreConfig { cache_bytes: config.cache_bytes, ..StoreConfig::default() };
         let store = Store::open(&data_dir.join(FILE), KIND, FORMAT, store_config)?;
         let (sender, inbox) = mpsc::channel(config.mailbox);
@@ -251,7 +257,12 @@ impl Catalog {
     ///
     /// # Errors
     /// `Conflict` when its uri is taken by anything else, and the store's own.
-    pub async fn create_uploaded(&self, draft: Draft, file: FileFacts, blob: StoredBlob) -> Result<Created, Error> {
+    pub async fn create_uploaded(
+        &self,
+        draft: Draft,
+        file: FileFacts,
+        blob: StoredBlob,
+    ) -> Result<Created, Error> {
         let public_url = format!("{}/asset-object/{}", self.inner.owner.public_url, blob.id);
         let stored = Uploaded { id: blob.id, size: blob.size, file: &file, public_url: &public_url };
         let document = draft.into_uploaded(self.inner.owner.assets_db_id, stored)?;

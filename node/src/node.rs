@@ -133,7 +133,8 @@ impl Node {
     /// When the data directory, the key or a store cannot be used. Nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let data_dir = config.data_dir.clone();
-        std::fs::create_dir_all(&data_dir).map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+        std::fs::create_dir_all(&data_dir)
+            .map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
         let mut tasks = Tasks::default();
         let identity = Identity::load_or_create(&data_dir)?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http_addr));

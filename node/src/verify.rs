@@ -71,7 +71,11 @@ pub enum Error {
 ///
 /// # Errors
 /// No data directory, a node that runs on it, or files that cannot be read.
-pub async fn run(data_dir: &Path, all: bool, found: &mut (dyn FnMut(Finding) + Send)) -> Result<Summary, Error> {
+pub async fn run(
+    data_dir: &Path,
+    all: bool,
+    found: &mut (dyn FnMut(Finding) + Send),
+) -> Result<Summary, Error> {
     let mut summary = Summary::default();
     let mut report = |finding| {
         summary.findings += 1;
@@ -122,7 +126,11 @@ fn pages(data_dir: &Path, file: &'static str, report: &mut impl FnMut(Finding)) 
 }
 
 /// The catalog, if it can be opened. That it cannot is news only if its pages seemed sound.
-fn opened(data_dir: &Path, sound: bool, report: &mut impl FnMut(Finding)) -> Result<Option<Store>, OpenError> {
+fn opened(
+    data_dir: &Path,
+    sound: bool,
+    report: &mut impl FnMut(Finding),
+) -> Result<Option<Store>, OpenError> {
     let path = data_dir.join(catalog::FILE);
     match Store::open(&path, catalog::KIND, catalog::FORMAT, StoreConfig::default()) {
         Ok(store) => Ok(Some(store)),

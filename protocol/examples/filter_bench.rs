@@ -17,71 +17,33 @@ const ROUNDS: u32 = 5;
 
 const FILTERS: [(&str, &str); 13] = [
     ("everything", r#"{}"#),
-    (
-        "first field, equal",
-        r#"{"asset_uri":"model-500:1.2-beta"}"#,
-    ),
+    ("first field, equal", r#"{"asset_uri":"model-500:1.2-beta"}"#),
     ("last field, equal", r#"{"asset_tags":"gpu"}"#),
     ("nested, equal", r#"{"asset_metadata.framework":"jax"}"#),
-    (
-        "nested, range",
-        r#"{"asset_metadata.params":{"$gte":100000,"$lt":200000}}"#,
-    ),
-    (
-        "two fields",
-        r#"{"asset_metadata.type":"model","asset_version.tag":"beta"}"#,
-    ),
-    (
-        "five of $in",
-        r#"{"asset_metadata.framework":{"$in":["a","b","jax","c","d"]}}"#,
-    ),
-    (
-        "missing field",
-        r#"{"asset_metadata.nosuch":{"$exists":true}}"#,
-    ),
+    ("nested, range", r#"{"asset_metadata.params":{"$gte":100000,"$lt":200000}}"#),
+    ("two fields", r#"{"asset_metadata.type":"model","asset_version.tag":"beta"}"#),
+    ("five of $in", r#"{"asset_metadata.framework":{"$in":["a","b","jax","c","d"]}}"#),
+    ("missing field", r#"{"asset_metadata.nosuch":{"$exists":true}}"#),
     ("negation", r#"{"asset_tags":{"$ne":"gpu"}}"#),
-    (
-        "$or of three",
-        r#"{"$or":[{"asset_name":"x"},{"assets_db_id":"y"},{"asset_metadata.license":"MIT"}]}"#,
-    ),
-    (
-        "$elemMatch",
-        r#"{"asset_metadata.layers":{"$elemMatch":{"type":"conv","units":{"$gte":100}}}}"#,
-    ),
+    ("$or of three", r#"{"$or":[{"asset_name":"x"},{"assets_db_id":"y"},{"asset_metadata.license":"MIT"}]}"#),
+    ("$elemMatch", r#"{"asset_metadata.layers":{"$elemMatch":{"type":"conv","units":{"$gte":100}}}}"#),
     ("$regex", r#"{"asset_name":{"$regex":"^model-9.*7$"}}"#),
-    (
-        "$expr",
-        r#"{"$expr":{"$gt":["$asset_metadata.width","$asset_metadata.height"]}}"#,
-    ),
+    ("$expr", r#"{"$expr":{"$gt":["$asset_metadata.width","$asset_metadata.height"]}}"#),
 ];
 
 fn main() {
     let documents: Vec<Document> = (0..DOCUMENTS).map(document).collect();
-    let json: usize = documents
-        .iter()
-        .map(|document| document.to_json().len())
-        .sum();
-    let bytes: usize = documents
-        .iter()
-        .map(|document| document.as_bytes().len())
-        .sum();
+    let json: usize = documents.iter().map(|document| document.to_json().len()).sum();
+    let bytes: usize = documents.iter().map(|document| document.as_bytes().len()).sum();
     let per = |total: usize| total as f64 / DOCUMENTS as f64;
-    println!(
-        "{DOCUMENTS} documents, JSON {:.0} bytes, stored {:.0} bytes",
-        per(json),
-        per(bytes)
-    );
+    println!("{DOCUMENTS} documents, JSON {:.0} bytes, stored {:.0} bytes", per(json), per(bytes));
     for (name, text) in FILTERS {
         let filter = Filter::parse_json(text.as_bytes()).expect("the filter is legal");
-        report(name, &documents, |document| {
-            filter.matches(document).expect("the filter cannot fail")
-        });
+        report(name, &documents, |document| filter.matches(document).expect("the filter cannot fail"));
     }
     let sort = Sort::parse("-asset_metadata.params,asset_name").expect("the sort is legal");
     report("sort key", &documents, |document| {
-        !black_box(sort.key(document).expect("no parallel arrays"))
-            .as_bytes()
-            .is_empty()
+        !black_box(sort.key(document).expect("no parallel arrays")).as_bytes().is_empty()
     });
     let texts: Vec<String> = documents.iter().map(Document::to_json).collect();
     let start = Instant::now();
@@ -107,11 +69,7 @@ fn report(name: &str, documents: &[Document], matches: impl Fn(ValueRef<'_>) -> 
 
 fn print_rate(name: &str, seconds: f64, found: usize) {
     let rate = DOCUMENTS as f64 / seconds;
-    println!(
-        "{name:20} {found:7} found {:6.0} ns {:6.2} M documents/s",
-        1e9 / rate,
-        rate / 1e6
-    );
+    println!("{name:20} {found:7} found {:6.0} ns {:6.2} M documents/s", 1e9 / rate, rate / 1e6);
 }
 
 fn document(n: u64) -> Document {

@@ -19,6 +19,7 @@ use crate::document::encode::Encoder;
 
 pub use crate::document::build::{ArrayBuilder, ObjectBuilder};
 pub use crate::document::check::Malformed;
+// The names of this module: its children are private, so that one path leads to each type.
 pub(crate) use crate::document::edit::canonical_position;
 pub use crate::document::edit::{ARRAY_PADDING_MAX, SetPathError, set_path};
 pub use crate::document::json::{JsonError, JsonFault};
@@ -61,10 +62,7 @@ impl Document {
     }
 
     /// As [`Document::from_value`], with a depth bound of the caller's.
-    pub(crate) fn from_value_bounded(
-        value: &serde_json::Value,
-        depth_max: usize,
-    ) -> Result<Self, JsonError> {
+    pub(crate) fn from_value_bounded(value: &serde_json::Value, depth_max: usize) -> Result<Self, JsonError> {
         json::convert(value, depth_max)
     }
 

@@ -22,10 +22,11 @@ use serde_json::Value;
 use crate::document::{Document, ValueRef};
 use crate::filter::node::{Node, Run};
 
+// The names of this module: its children are private, so that one path leads to each type.
 pub use crate::filter::error::{EvalError, EvalFault, FilterError, Place};
 pub use crate::filter::limits::{
-    BRANCHES_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, FILTER_DEPTH_MAX, FILTER_NODES_MAX,
-    LIST_MAX, PATH_COMPONENTS_MAX, PATTERN_BYTES_MAX, PATTERNS_MAX,
+    BRANCHES_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, FILTER_DEPTH_MAX, FILTER_NODES_MAX, LIST_MAX,
+    PATH_COMPONENTS_MAX, PATTERN_BYTES_MAX, PATTERNS_MAX,
 };
 pub use crate::filter::projection::{Projection, ProjectionError};
 pub use crate::filter::sort::{SORT_KEYS_MAX, Sort, SortError, SortKey};

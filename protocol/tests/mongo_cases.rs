@@ -1,6 +1,8 @@
 //! Runs every public case of the filter language: filters, sorts, skips, limits and projections, and
 //! lists each one whose answer differs.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -9,9 +11,7 @@ use assetmesh_protocol::filter::{Filter, Projection, Sort, SortKey};
 use serde_json::Value;
 
 fn read_text(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/data/mongo")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/mongo").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -72,13 +72,10 @@ fn difference(case: &Value, documents: &[Named]) -> Option<String> {
     if names != *expected {
         return Some(format!("found {names:?}, expected {expected:?}"));
     }
-    match case.get("expect_docs") {
-        // Key order counts, and only the text shows it.
-        Some(docs) if Value::from(shown.clone()).to_string() != docs.to_string() => {
-            Some(format!("shows {}, expected {docs}", Value::from(shown)))
-        }
-        _ => None,
-    }
+    let docs = case.get("expect_docs")?;
+    // Key order counts, and only the text shows it.
+    let (shown, docs) = (Value::from(shown).to_string(), docs.to_string());
+    (shown != docs).then(|| format!("shows {shown}, expected {docs}"))
 }
 
 fn check(cases: &Value, documents_of: impl Fn(&Value) -> Vec<Named>) {
@@ -98,12 +95,7 @@ fn collection() -> impl Fn(&Value) -> Vec<Named> {
     move |case| {
         let docs = docs.as_array().unwrap().iter();
         docs.filter(|doc| doc["coll"] == case["coll"])
-            .map(|doc| {
-                (
-                    doc["id"].clone(),
-                    Document::from_value(&doc["doc"]).unwrap(),
-                )
-            })
+            .map(|doc| (doc["id"].clone(), Document::from_value(&doc["doc"]).unwrap()))
             .collect()
     }
 }
@@ -150,8 +142,6 @@ fn every_generated_case_gives_the_expected_positions() {
     check(&read("fuzz_public.json"), |case| {
         let list = docs[case["docs"].as_str().unwrap()].as_array().unwrap();
         let named = list.iter().enumerate();
-        named
-            .map(|(n, doc)| (n.into(), Document::from_value(doc).unwrap()))
-            .collect()
+        named.map(|(n, doc)| (n.into(), Document::from_value(doc).unwrap())).collect()
     });
 }

@@ -67,12 +67,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(super) fn of_transport(base: &Url, error: &reqwest::Error) -> Fault {
     let cause = root_cause(error);
     if error.is_connect() {
-        return Fault::new(
-            Exit::Unreachable,
-            format!(
-                "cannot reach a node at {base} ({cause}): start one with `assetmesh node run`, or name another with --node"
-            ),
-        );
+        let advice = "start one with `assetmesh node run`, or name another with --node";
+        let sentence = format!("cannot reach a node at {base} ({cause}): {advice}");
+        return Fault::new(Exit::Unreachable, sentence).worth(Again::Unreached);
     }
     if error.is_builder() {
         return Fault::new(Exit::Unexpected, format!("cannot send the request: {cause}"));

@@ -15,17 +15,20 @@ pub(crate) struct Retry {
     left: u32,
     all: u32,
     repeatable: bool,
+    /// A node was there during an earlier attempt.
+    reached: bool,
 }
 
 impl Retry {
     /// At most `all` repetitions without progress. `repeatable` says that doing the request twice does no harm.
     pub(super) fn new(all: u32, repeatable: bool) -> Self {
-        Self { left: all, all, repeatable }
+        Self { left: all, all, repeatable, reached: false }
     }
 
     /// Something was achieved: the count begins anew.
     pub(crate) fn progressed(&mut self) {
         self.left = self.all;
+        self.reached = true;
     }
 
     /// Waits before the next attempt, or gives the fault back if there shall be none.
@@ -43,8 +46,10 @@ impl Retry {
         let asked = match fault.again() {
             Again::Refused(pause) => pause,
             Again::Lost if self.repeatable => Duration::ZERO,
-            Again::Lost | Again::Never => return None,
+            Again::Unreached if self.reached => Duration::ZERO,
+            Again::Lost | Again::Unreached | Again::Never => return None,
         };
+        self.reached = true;
         let before = self.all - self.left;
         self.left = self.left.checked_sub(1)?;
         let own = FIRST_PAUSE.saturating_mul(1 << before.min(16));
@@ -86,6 +91,15 @@ mod tests {
         retry.progressed();
         assert!(retry.next_pause(&lost()).is_some());
         assert!(retry.next_pause(&lost()).is_none());
+    }
+
+    #[test]
+    fn a_node_that_was_there_is_waited_for_and_one_that_never_was_is_not() {
+        let absent = || Fault::new(Exit::Unreachable, "refused").worth(Again::Unreached);
+        assert_eq!(Retry::new(9, true).next_pause(&absent()), None);
+        let mut retry = Retry::new(9, true);
+        assert!(retry.next_pause(&lost()).is_some());
+        assert!(retry.next_pause(&absent()).is_some());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The settings file: TOML as typed text. It fills in no defaults and merges nothing.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::value::{Listen, LogFormat, NodeUrl, Span};
+use super::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 use crate::exit::Fault;
 
 /// Everything that may stand in the file. An unknown key is an error with its line.
@@ -13,6 +14,8 @@ use crate::exit::Fault;
 pub(crate) struct FileSettings {
     #[serde(default)]
     pub(crate) node: NodeSection,
+    #[serde(default)]
+    pub(crate) http: HttpSection,
     #[serde(default)]
     pub(crate) log: LogSection,
     #[serde(default)]
@@ -28,6 +31,20 @@ pub(crate) struct NodeSection {
     pub(crate) public_url: Option<NodeUrl>,
     pub(crate) name: Option<String>,
     pub(crate) labels: Option<Vec<String>>,
+}
+
+/// `[http]`: the limits of the HTTP listener and of requests.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HttpSection {
+    pub(crate) connections_max: Option<NonZeroUsize>,
+    pub(crate) header_timeout: Option<Span>,
+    pub(crate) idle_timeout: Option<Span>,
+    pub(crate) stall_timeout: Option<Span>,
+    pub(crate) progress_window: Option<Span>,
+    pub(crate) progress_bytes_min: Option<ByteSize>,
+    pub(crate) stop_deadline: Option<Span>,
+    pub(crate) upload_bytes_max: Option<ByteSize>,
 }
 
 /// `[log]`: what a node logs, and how.

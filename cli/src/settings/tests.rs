@@ -45,6 +45,14 @@ fn every_setting_has_its_variable() {
         ("ASSETMESH_PUBLIC_URL", "https://a.example"),
         ("ASSETMESH_NAME", "n"),
         ("ASSETMESH_LABELS", "a, b,"),
+        ("ASSETMESH_CONNECTIONS_MAX", "7"),
+        ("ASSETMESH_HEADER_TIMEOUT", "1s"),
+        ("ASSETMESH_HTTP_IDLE_TIMEOUT", "2s"),
+        ("ASSETMESH_STALL_TIMEOUT", "3s"),
+        ("ASSETMESH_PROGRESS_WINDOW", "4s"),
+        ("ASSETMESH_PROGRESS_BYTES_MIN", "5KiB"),
+        ("ASSETMESH_STOP_DEADLINE", "6s"),
+        ("ASSETMESH_UPLOAD_MAX", "8MB"),
         ("ASSETMESH_LOG", "debug"),
         ("RUST_LOG", "trace"),
         ("ASSETMESH_LOG_FORMAT", "json"),
@@ -60,6 +68,17 @@ fn every_setting_has_its_variable() {
         (node.name.as_deref(), node.labels.as_slice()),
         (Some("n"), &["a".to_owned(), "b".to_owned()][..])
     );
+    let limits = assetmesh_http_api::Config {
+        connections_max: 7,
+        header_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(2),
+        stall_timeout: Duration::from_secs(3),
+        progress_window: Duration::from_secs(4),
+        progress_bytes_min: 5 * 1024,
+        stop_deadline: Duration::from_secs(6),
+        upload_bytes_max: Some(8_000_000),
+    };
+    assert_eq!(node.http_limits, limits);
     assert_eq!((node.log_filter.as_str(), node.log_format), ("debug", LogFormat::Json));
     let client = layers(&env, "").client(&ClientArgs::default()).unwrap();
     assert_eq!(client.node.to_string(), "http://other:1");

@@ -206,6 +206,14 @@ mod tests {
         assert_eq!(out, expected);
     }
 
+    #[rstest]
+    #[case("k")]
+    #[case("-k")]
+    fn equal_keys_stay_in_the_order_in_which_they_came(#[case] sort: &str) {
+        let input = "{\"k\":1,\"n\":1}\n{\"k\":1.0,\"n\":2}\n{\"k\":1,\"n\":3}\n";
+        assert_eq!(filtered("{}", |args| args.sort = Some(sort.to_owned()), input).unwrap(), input);
+    }
+
     #[test]
     fn without_a_sort_the_input_is_read_no_further_than_needed() {
         let out = filtered("{}", |args| args.limit = 1, "{\"n\":1}\nnot json\n").unwrap();
@@ -216,7 +224,7 @@ mod tests {
 
     #[rstest]
     #[case(r#"{"a":{"$nope":1}}"#, "", "$nope")]
-    #[case("{", "", "JSON")]
+    #[case("{", "", "line 1 column 2")]
     #[case("{}", "{\"n\":1}\n{\"n\":}\n", "line 2")]
     #[case(r#"{"$expr":{"$gt":[{"$add":["$s",1]},1]}}"#, "{\"s\":\"x\"}\n", "line 1")]
     fn what_is_wrong_is_named(#[case] filter: &str, #[case] input: &str, #[case] named: &str) {

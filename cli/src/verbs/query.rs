@@ -99,12 +99,12 @@ impl Completeness {
     fn of(federation: &Value) -> Self {
         let count = |name| federation.pointer(&format!("/nodes/{name}")).and_then(Value::as_u64).unwrap_or(0);
         let took = federation.get("took_ms").and_then(Value::as_f64).unwrap_or(0.0);
-        let told = format!(
-            "{} of {} nodes answered, {} could not hold a match, in {took:.0} ms",
-            count("answered"),
-            count("known"),
-            count("pruned"),
-        );
+        let pruned = match count("pruned") {
+            0 => String::new(),
+            pruned => format!(", {pruned} could not hold a match"),
+        };
+        let told =
+            format!("{} of {} nodes answered{pruned}, in {took:.0} ms", count("answered"), count("known"));
         let complete = federation.get("complete").and_then(Value::as_bool).unwrap_or(false);
         Self { told, missing: (!complete).then(|| missing_nodes(federation)) }
     }

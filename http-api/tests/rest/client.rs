@@ -1,6 +1,7 @@
 //! A node behind a real listener, and a client that writes exactly the bytes it is told to.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use assetmesh_http_api::{Config, serve};
@@ -10,36 +11,49 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node that serves until it is dropped.
-pub struct Server {
-    pub address: SocketAddr,
-    _node: Node,
-    pub stop: CancellationToken,
-    pub served: JoinSet<std::io::Result<()>>,
-    _stop: DropGuard,
-    _data: TempDir,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    node: Node,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: JoinSet<std::io::Result<()>>,
+    data: TempDir,
 }
 
 /// One answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Config::default()).await
     }
 
-    pub async fn with(config: Config) -> Self {
-        let data = tempfile::tempdir().unwrap();
+    pub(crate) async fn with(config: Config) -> Self {
+        Self::on(tempfile::tempdir().unwrap(), config).await
+    }
+
+    /// Stops the node, lets something happen to its files, and starts it again.
+    pub(crate) async fn again(mut self, happens: impl FnOnce(&Path)) -> Self {
+        self.stop.cancel();
+        self.served.join_next().await.unwrap().unwrap().unwrap();
+        self.node.stop().await;
+        let Self { data, node, .. } = self;
+        drop(node);
+        happens(data.path());
+        Self::on(data, Config::default()).await
+    }
+
+    async fn on(data: TempDir, config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = assetmesh_node::Config {
@@ -51,29 +65,29 @@ impl Server {
         let stop = CancellationToken::new();
         let mut served = JoinSet::new();
         served.spawn(serve(listener, node.clone(), config, stop.clone()));
-        Self { address, _node: node, stop: stop.clone(), served, _stop: stop.drop_guard(), _data: data }
+        Self { address, node, stop, served, data }
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// Sends bytes as they are, then reads one answer.
-    pub async fn raw(&self, bytes: &[u8]) -> Reply {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> Reply {
         let mut stream = self.connect().await;
         stream.write_all(bytes).await.unwrap();
         reply(&mut stream, false).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.call("GET", path, "", b"").await
     }
 
-    pub async fn json(&self, method: &str, path: &str, body: &str) -> Reply {
+    pub(crate) async fn json(&self, method: &str, path: &str, body: &str) -> Reply {
         self.call(method, path, "Content-Type: application/json\r\n", body.as_bytes()).await
     }
 
-    pub async fn call(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    pub(crate) async fn call(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
         let mut stream = self.connect().await;
         let length =
             if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
@@ -84,21 +98,21 @@ impl Server {
     }
 
     /// Uploads a form of raw parts, each with its own header lines.
-    pub async fn upload(&self, parts: &[(&str, &[u8])]) -> Reply {
+    pub(crate) async fn upload(&self, parts: &[(&str, &[u8])]) -> Reply {
         self.call("POST", "/upload_asset", FORM, &form(parts)).await
     }
 
-    pub async fn count(&self) -> u64 {
+    pub(crate) async fn count(&self) -> u64 {
         self.get("/v1/node").await.json()["data"]["assets"].as_u64().unwrap()
     }
 }
 
-pub const FORM: &str = "Content-Type: multipart/form-data; boundary=XyZ\r\n";
-pub const FILE: &str = "Content-Disposition: form-data; name=\"asset\"; filename=\"f.bin\"";
-pub const METADATA: &str = "Content-Disposition: form-data; name=\"asset_metadata\"";
+pub(crate) const FORM: &str = "Content-Type: multipart/form-data; boundary=XyZ\r\n";
+pub(crate) const FILE: &str = "Content-Disposition: form-data; name=\"asset\"; filename=\"f.bin\"";
+pub(crate) const METADATA: &str = "Content-Disposition: form-data; name=\"asset_metadata\"";
 
 /// The body of a form with the boundary of [`FORM`].
-pub fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (head, content) in parts {
         body.extend_from_slice(format!("--XyZ\r\n{head}\r\n\r\n").as_bytes());
@@ -109,12 +123,12 @@ pub fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-pub fn metadata(name: &str) -> Vec<u8> {
+pub(crate) fn metadata(name: &str) -> Vec<u8> {
     format!(r#"{{"asset_name":"{name}","asset_version":{{"version":"1.0","tag":"t"}}}}"#).into_bytes()
 }
 
 /// Reads one answer: as long as its Content-Length, or until the end.
-pub async fn reply(stream: &mut TcpStream, headless: bool) -> Reply {
+pub(crate) async fn reply(stream: &mut TcpStream, headless: bool) -> Reply {
     let read = async {
         let mut bytes = Vec::new();
         let end = loop {
@@ -141,18 +155,18 @@ pub async fn reply(stream: &mut TcpStream, headless: bool) -> Reply {
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Checks that this is a refusal as documented, and gives its sentence.
-    pub fn refused(&self, status: u16) -> String {
+    pub(crate) fn refused(&self, status: u16) -> String {
         let json = self.json();
         assert_eq!(self.status, status, "{json}");
         assert_eq!(json["success"], false);

@@ -4,6 +4,7 @@ mod assets;
 #[cfg(test)]
 mod client;
 mod documents;
+#[cfg(test)]
 mod objects;
 mod uploads;
 mod wire;

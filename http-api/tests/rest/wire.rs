@@ -38,19 +38,28 @@ async fn until_end(stream: &mut TcpStream) -> Vec<u8> {
 #[case::space_before_colon("Content-Length : 2\r\n")]
 #[case::nul("X: a\0b\r\n")]
 #[tokio::test]
-async fn broken_framing_is_400_or_the_end(#[case] headers: &str) {
+async fn broken_framing_is_400(#[case] headers: &str) {
     let server = Server::start().await;
-    let mut stream = server.connect().await;
     let request =
         format!("POST /asset HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n{headers}\r\n{{}}");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let answer = until_end(&mut stream).await;
-    assert!(
-        answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "),
-        "{}",
-        String::from_utf8_lossy(&answer)
-    );
+    server.raw(request.as_bytes()).await.refused(400);
     assert_eq!(server.count().await, 0);
+}
+
+#[rstest]
+#[case("OPTIONS * HTTP/1.1", 404)]
+#[case("CONNECT h:1 HTTP/1.1", 404)]
+#[case("GET http://h/livez HTTP/1.1", 200)]
+#[case("GET livez HTTP/1.1", 404)]
+#[case("GET /livez HTTP/9.9", 400)]
+#[case("GET /a b HTTP/1.1", 400)]
+#[case("\u{16}\u{3}\u{1}", 400)]
+#[tokio::test]
+async fn odd_request_lines_get_an_answer(#[case] line: &str, #[case] status: u16) {
+    let server = Server::start().await;
+    let reply = server.raw(format!("{line}\r\nHost: t\r\n\r\n").as_bytes()).await;
+    assert_eq!(reply.status, status, "{reply:?}");
+    assert!(reply.json()["success"].is_boolean());
 }
 
 #[tokio::test]

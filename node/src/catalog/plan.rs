@@ -80,7 +80,8 @@ fn cheapest<P: Postings>(need: &Need, postings: &P, enough: u64) -> Result<Choic
             for need in needs {
                 match (cheapest(need, postings, enough)?, &best) {
                     (Choice::Nothing, _) => return Ok(Choice::Nothing),
-                    (Choice::Sources { rows, .. }, Choice::Sources { rows: least, .. }) if rows >= *least => {}
+                    (Choice::Sources { rows, .. }, Choice::Sources { rows: least, .. }) if rows >= *least => {
+                    }
                     (choice @ Choice::Sources { .. }, _) => best = choice,
                     (Choice::TooMany, _) => {}
                 }
@@ -214,7 +215,10 @@ mod tests {
             choose(&equal("asset_uri", "a:1-b"), &lists).unwrap(),
             Plan::Gather(vec![Source::Uri("a:1-b".to_owned())])
         );
-        assert_eq!(choose(&equal("asset_id", &id.to_string()), &lists).unwrap(), Plan::Gather(vec![Source::Holders(id)]));
+        assert_eq!(
+            choose(&equal("asset_id", &id.to_string()), &lists).unwrap(),
+            Plan::Gather(vec![Source::Holders(id)])
+        );
         assert_eq!(choose(&equal("asset_id", ""), &lists).unwrap(), Plan::Scan);
         assert_eq!(choose(&equal("asset_uri", ""), &lists).unwrap(), Plan::Scan);
     }

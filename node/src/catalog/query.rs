@@ -116,7 +116,9 @@ impl Catalog {
         match &plan {
             Plan::Empty => {}
             Plan::Scan => selection.scan(view, first, self.inner.threads_per_query)?,
-            Plan::Stream(prefix) => view.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?,
+            Plan::Stream(prefix) => {
+                view.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?
+            }
             Plan::Gather(sources) => {
                 let numbers = view.gather(sources, first)?;
                 view.each(&numbers, |number, bytes| selection.consider(number, bytes))?;

@@ -1,10 +1,12 @@
 //! The tables of `catalog.redb` and what one transaction does with them. All table names are here, and carry a version.
 
+use std::collections::BTreeMap;
+
 use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::ids::{AssetId, RecordId};
 use redb::{
-    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table,
-    TableDefinition, WriteTransaction,
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    WriteTransaction,
 };
 use uuid::Uuid;
 
@@ -82,7 +84,9 @@ impl View {
 
     /// The number that the next row gets, and the id of the last row if it can be read.
     pub(super) fn numbering(&self) -> Result<(u64, Option<RecordId>), StoreError> {
-        let last = self.assets.last()?.map(|(number, bytes)| (number.value(), row::decode(number.value(), bytes.value()).ok().map(|(header, _)| header.record)));
+        let last = self.assets.last()?.map(|(number, bytes)| {
+            (number.value(), row::decode(number.value(), bytes.value()).ok().map(|(header, _)| header.record))
+        });
         let counted = self.counters.get(NEXT_ROW)?.map_or(0, |next| next.value());
         let after_last = last.as_ref().map_or(0, |(number, _)| number + 1);
         Ok((counted.max(after_last), last.and_then(|(_, record)| record)))
@@ -133,7 +137,12 @@ impl View {
     }
 
     /// Calls `visit` with each row of one run of index keys from row `first` on, in row order.
-    pub(super) fn stream(&self, prefix: &[u8], first: u64, mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>) -> Result<(), Error> {
+    pub(super) fn stream(
+        &self,
+        prefix: &[u8],
+        first: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let (low, high) = (index::with_number(prefix, first), index::with_number(prefix, u64::MAX));
         for entry in self.index.range(low.as_slice()..=high.as_slice())? {
             let key = entry?.0;
@@ -151,7 +160,11 @@ impl View {
     }
 
     /// Calls `visit` with each of the given rows that is still there.
-    pub(super) fn each(&self, numbers: &[u64], mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>) -> Result<(), Error> {
+    pub(super) fn each(
+        &self,
+        numbers: &[u64],
+        mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         for &number in numbers {
             if let Some(bytes) = self.assets.get(number)?
                 && !visit(number, bytes.value())?
@@ -200,7 +213,12 @@ impl View {
         Ok(())
     }
 
-    fn visit_keys(&self, first: &[u8], last: &[u8], visit: &mut dyn FnMut(u64) -> bool) -> Result<(), StoreError> {
+    fn visit_keys(
+        &self,
+        first: &[u8],
+        last: &[u8],
+        visit: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), StoreError> {
         for entry in self.index.range(first..=last)? {
             if let Some(number) = index::number_of(entry?.0.value())
                 && !visit(number)
@@ -290,6 +308,9 @@ pub(super) struct Tables<'t> {
     holders: Table<'t, (&'static [u8; 32], u64), ()>,
     index: Table<'t, &'static [u8], ()>,
     counters: Table<'t, &'static str, u64>,
+    /// Index keys to put in (true) or take out, of all changes of the transaction: in key order, one
+    /// walk of the tree serves neighbours.
+    keys: BTreeMap<Vec<u8>, bool>,
 }
 
 impl<'t> Tables<'t> {
@@ -300,6 +321,7 @@ impl<'t> Tables<'t> {
             holders: transaction.open_table(HOLDERS)?,
             index: transaction.open_table(INDEX)?,
             counters: transaction.open_table(COUNTERS)?,
+            keys: BTreeMap::new(),
         })
     }
 
@@ -325,16 +347,15 @@ impl<'t> Tables<'t> {
         if let Some(blob) = row.blob() {
             self.holders.insert((blob.as_bytes(), row.number), ())?;
         }
-        for key in index::keys(row.number, row.document.root()) {
-            self.index.insert(key.as_slice(), ())?;
-        }
+        self.keys.extend(index::keys(row.number, row.document.root()).into_iter().map(|key| (key, true)));
         Ok(())
     }
 
     /// Puts a new description under the same row number; touches only what differs.
     pub(super) fn replace(&mut self, old: &Row, new: &Row) -> Result<(), StoreError> {
         self.assets.insert(new.number, row::encode(new.number, &new.header, &new.document).as_slice())?;
-        let (old_uri, new_uri) = (row::text(old.document.root(), "asset_uri"), row::text(new.document.root(), "asset_uri"));
+        let (old_uri, new_uri) =
+            (row::text(old.document.root(), "asset_uri"), row::text(new.document.root(), "asset_uri"));
         if old_uri != new_uri {
             self.uris.remove(old_uri.as_bytes())?;
             if !new_uri.is_empty() {
@@ -343,12 +364,8 @@ impl<'t> Tables<'t> {
         }
         let old_keys = index::keys(old.number, old.document.root());
         let new_keys = index::keys(new.number, new.document.root());
-        for key in old_keys.difference(&new_keys) {
-            self.index.remove(key.as_slice())?;
-        }
-        for key in new_keys.difference(&old_keys) {
-            self.index.insert(key.as_slice(), ())?;
-        }
+        self.keys.extend(old_keys.difference(&new_keys).map(|key| (key.clone(), false)));
+        self.keys.extend(new_keys.difference(&old_keys).map(|key| (key.clone(), true)));
         Ok(())
     }
 
@@ -361,19 +378,29 @@ impl<'t> Tables<'t> {
         if let Some(blob) = row.blob() {
             self.holders.remove((blob.as_bytes(), row.number))?;
         }
-        for key in index::keys(row.number, row.document.root()) {
-            self.index.remove(key.as_slice())?;
-        }
+        self.keys.extend(index::keys(row.number, row.document.root()).into_iter().map(|key| (key, false)));
         Ok(())
     }
 
-    pub(super) fn set_next_row(&mut self, next: u64) -> Result<(), StoreError> {
+    /// Completes the transaction: the index, and the number that the next row gets.
+    pub(super) fn finish(&mut self, next: u64) -> Result<(), StoreError> {
+        for (key, present) in std::mem::take(&mut self.keys) {
+            if present {
+                self.index.insert(key.as_slice(), ())?;
+            } else {
+                self.index.remove(key.as_slice())?;
+            }
+        }
         self.counters.insert(NEXT_ROW, next)?;
         Ok(())
     }
 }
 
-fn find(uris: &impl ReadableTable<&'static [u8], u64>, assets: &impl ReadableTable<u64, &'static [u8]>, key: &str) -> Result<Option<Row>, Error> {
+fn find(
+    uris: &impl ReadableTable<&'static [u8], u64>,
+    assets: &impl ReadableTable<u64, &'static [u8]>,
+    key: &str,
+) -> Result<Option<Row>, Error> {
     if let Some(row) = find_uri(uris, assets, key)? {
         return Ok(Some(row));
     }
@@ -388,14 +415,22 @@ fn find(uris: &impl ReadableTable<&'static [u8], u64>, assets: &impl ReadableTab
     Ok((row.header.record == record).then_some(row))
 }
 
-fn find_uri(uris: &impl ReadableTable<&'static [u8], u64>, assets: &impl ReadableTable<u64, &'static [u8]>, uri: &str) -> Result<Option<Row>, Error> {
+fn find_uri(
+    uris: &impl ReadableTable<&'static [u8], u64>,
+    assets: &impl ReadableTable<u64, &'static [u8]>,
+    uri: &str,
+) -> Result<Option<Row>, Error> {
     let Some(number) = uris.get(uri.as_bytes())? else {
         return Ok(None);
     };
     let number = number.value();
     let row = fetch(assets, number)?;
     // The row itself says what its uri is: an index that disagrees is damaged, and is not believed.
-    if row::text(row.document.root(), "asset_uri") == uri { Ok(Some(row)) } else { Err(Error::damaged(number)) }
+    if row::text(row.document.root(), "asset_uri") == uri {
+        Ok(Some(row))
+    } else {
+        Err(Error::damaged(number))
+    }
 }
 
 /// A row that another table points to: its absence is damage.
@@ -411,7 +446,10 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Row, Error> {
     Ok(Row { number, header, document })
 }
 
-fn is_held(holders: &impl ReadableTable<(&'static [u8; 32], u64), ()>, blob: &AssetId) -> Result<bool, Error> {
+fn is_held(
+    holders: &impl ReadableTable<(&'static [u8; 32], u64), ()>,
+    blob: &AssetId,
+) -> Result<bool, Error> {
     Ok(holders.range((blob.as_bytes(), 0)..=(blob.as_bytes(), u64::MAX))?.next().transpose()?.is_some())
 }
 

@@ -164,14 +164,24 @@ async fn a_restart_keeps_rows_and_order() {
 async fn pages_follow_each_other_without_gap_or_repeat() {
     let fixture = Fixture::new();
     for at in 0..25 {
-        fixture.create(&json!({"asset_name": format!("n{at:02}"), "asset_metadata": {"g": at % 3}})).await.unwrap();
+        fixture
+            .create(&json!({"asset_name": format!("n{at:02}"), "asset_metadata": {"g": at % 3}}))
+            .await
+            .unwrap();
     }
-    for (filter, sort) in [(json!({}), ""), (json!({"asset_metadata.g": 1}), ""), (json!({}), "-asset_metadata.g,asset_name"), (json!({"asset_metadata.g": {"$gte": 1}}), "asset_metadata.g")] {
+    for (filter, sort) in [
+        (json!({}), ""),
+        (json!({"asset_metadata.g": 1}), ""),
+        (json!({}), "-asset_metadata.g,asset_name"),
+        (json!({"asset_metadata.g": {"$gte": 1}}), "asset_metadata.g"),
+    ] {
         let whole = fixture.names(filter.clone(), sort).await;
         let (mut paged, mut cursor) = (Vec::new(), None);
         loop {
             let page = fixture.catalog.query(query(&filter, sort, 4, cursor)).await.unwrap();
-            paged.extend(page.rows.iter().map(|asset| row::text(asset.document.root(), "asset_name").to_owned()));
+            paged.extend(
+                page.rows.iter().map(|asset| row::text(asset.document.root(), "asset_name").to_owned()),
+            );
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;
@@ -212,7 +222,8 @@ async fn a_deadline_leaves_a_gap_and_says_so() {
 #[tokio::test]
 async fn a_row_with_too_many_terms_is_still_found_by_each() {
     let fixture = Fixture::new();
-    let many: serde_json::Map<_, _> = (0..index::ROW_KEYS_MAX + 10).map(|at| (format!("k{at}"), json!(at))).collect();
+    let many: serde_json::Map<_, _> =
+        (0..index::ROW_KEYS_MAX + 10).map(|at| (format!("k{at}"), json!(at))).collect();
     fixture.create(&json!({"asset_name": "many", "asset_metadata": many})).await.unwrap();
     fixture.create(&json!({"asset_name": "few", "asset_metadata": {"k3": 3}})).await.unwrap();
     assert_eq!(fixture.names(json!({"asset_metadata.k3": 3}), "").await, ["many", "few"]);
@@ -223,7 +234,10 @@ async fn a_row_with_too_many_terms_is_still_found_by_each() {
 fn prefixed(filter: &Value) -> Value {
     let Value::Object(members) = filter else { return filter.clone() };
     let member = |(key, value): (&String, &Value)| match key.as_str() {
-        "$and" | "$or" | "$nor" => (key.clone(), value.as_array().map_or_else(|| value.clone(), |list| list.iter().map(prefixed).collect())),
+        "$and" | "$or" | "$nor" => (
+            key.clone(),
+            value.as_array().map_or_else(|| value.clone(), |list| list.iter().map(prefixed).collect()),
+        ),
         _ if key.starts_with('$') => (key.clone(), value.clone()),
         _ => (format!("asset_metadata.{key}"), value.clone()),
     };
@@ -244,8 +258,13 @@ async fn every_generated_filter_finds_what_a_full_scan_finds() {
         for (at, doc) in docs.as_array().unwrap().iter().enumerate() {
             fixture.create(&json!({"asset_name": at.to_string(), "asset_metadata": doc})).await.unwrap();
         }
-        for case in cases.as_array().unwrap().iter().filter(|case| case["docs"] == **set && case["area"] == "fuzz_filter" && case["error"] == false) {
-            let expected: Vec<String> = case["expect"].as_array().unwrap().iter().map(ToString::to_string).collect();
+        for case in
+            cases.as_array().unwrap().iter().filter(|case| {
+                case["docs"] == **set && case["area"] == "fuzz_filter" && case["error"] == false
+            })
+        {
+            let expected: Vec<String> =
+                case["expect"].as_array().unwrap().iter().map(ToString::to_string).collect();
             let found = fixture.names(prefixed(&case["filter"]), "").await;
             assert_eq!(found, expected, "{} of {set}: {}", case["id"], case["filter"]);
             checked += 1;

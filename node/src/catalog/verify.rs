@@ -63,12 +63,23 @@ impl fmt::Display for CatalogFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DamagedRow { number } => write!(f, "catalog: row {number} is damaged and is not served"),
-            Self::UriMissing { uri, number } => write!(f, "catalog: the uri index lacks `{uri}` of row {number}"),
-            Self::UriDangling { uri, number } => write!(f, "catalog: the uri index leads from `{uri}` to row {number}, which is not that asset"),
-            Self::ReferenceWrong { blob, number } => write!(f, "catalog: the reference of row {number} to blob {blob} is wrong"),
-            Self::IndexMissing { number, keys } => write!(f, "catalog: {keys} index keys of row {number} are missing"),
+            Self::UriMissing { uri, number } => {
+                write!(f, "catalog: the uri index lacks `{uri}` of row {number}")
+            }
+            Self::UriDangling { uri, number } => write!(
+                f,
+                "catalog: the uri index leads from `{uri}` to row {number}, which is not that asset"
+            ),
+            Self::ReferenceWrong { blob, number } => {
+                write!(f, "catalog: the reference of row {number} to blob {blob} is wrong")
+            }
+            Self::IndexMissing { number, keys } => {
+                write!(f, "catalog: {keys} index keys of row {number} are missing")
+            }
             Self::IndexDangling { keys } => write!(f, "catalog: {keys} index keys belong to no row"),
-            Self::Unreadable { table, reason } => write!(f, "catalog: table {table} cannot be read to its end: {reason}"),
+            Self::Unreadable { table, reason } => {
+                write!(f, "catalog: table {table} cannot be read to its end: {reason}")
+            }
         }
     }
 }
@@ -83,9 +94,19 @@ pub struct CatalogSummary {
 }
 
 /// Checks a catalog, and calls `blob` with each blob that a row names.
-pub(crate) fn run(store: &Store, found: &mut dyn FnMut(CatalogFinding), blob: &mut dyn FnMut(AssetId)) -> Result<CatalogSummary, Error> {
+pub(crate) fn run(
+    store: &Store,
+    found: &mut dyn FnMut(CatalogFinding),
+    blob: &mut dyn FnMut(AssetId),
+) -> Result<CatalogSummary, Error> {
     let view = super::snapshot(store)?;
-    let mut check = Check { view: &view, found, summary: CatalogSummary::default(), keys_expected: 0, blobs: HashMap::new() };
+    let mut check = Check {
+        view: &view,
+        found,
+        summary: CatalogSummary::default(),
+        keys_expected: 0,
+        blobs: HashMap::new(),
+    };
     check.table("assets", Check::rows);
     check.table("uris", Check::uris);
     check.table("blob-records", Check::references);

@@ -10,10 +10,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::Error;
 use super::numbers::Numbers;
 use super::row::{self, Header};
 use super::tables::{self, Row, Tables, View};
-use super::Error;
 use crate::actor::Tasks;
 use crate::blobs::Lease;
 use crate::storage::{Purpose, Store, StoreError, Sync};
@@ -37,6 +37,16 @@ impl Change {
             Self::Create { lease, .. } => lease,
             Self::Update { .. } | Self::Delete { .. } => None,
         }
+    }
+
+    /// What the file may grow by: pages are powers of two, so a row can take twice its size.
+    fn growth(&self) -> u64 {
+        let bytes = match self {
+            Self::Create { document, .. } => document.as_bytes().len(),
+            Self::Update { patch, .. } => patch.as_bytes().len(),
+            Self::Delete { .. } => 0,
+        };
+        2 * bytes as u64
     }
 }
 
@@ -66,7 +76,11 @@ pub(super) struct Done {
 }
 
 /// Starts the thread. It ends when every handle is gone or the node stops.
-pub(super) fn start(tasks: &mut Tasks, store: Store, inbox: mpsc::Receiver<Request>) -> Result<(), StoreError> {
+pub(super) fn start(
+    tasks: &mut Tasks,
+    store: Store,
+    inbox: mpsc::Receiver<Request>,
+) -> Result<(), StoreError> {
     let numbers = prepare(&store)?;
     let writer = Writer { store, numbers };
     let runtime = Handle::current();
@@ -104,11 +118,12 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
+        let growth = batch.iter().map(|request| request.change.growth()).sum();
         let mut answers = Vec::with_capacity(batch.len());
         let mut waiting = batch.into_iter();
         let numbers = &mut self.numbers;
         // On a full disk deletes must still go through; what would grow the file is refused first.
-        let room = self.store.room(Purpose::Row, 0).map_err(Error::from);
+        let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
         let outcome = self.store.update(Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
             apply(&mut tables, numbers, (&mut waiting, &room), &mut answers)
@@ -117,7 +132,11 @@ impl Writer {
             Ok(()) | Err(Stop::Unchanged) => None,
             Err(Stop::Failed(error)) => Some(error),
         };
-        answers.extend(waiting.map(|request| Answer { reply: request.reply, lease: None, result: Err(Error::Busy) }));
+        answers.extend(waiting.map(|request| Answer {
+            reply: request.reply,
+            lease: None,
+            result: Err(Error::Busy),
+        }));
         for Answer { reply, lease, result } in answers {
             let result = match &failure {
                 Some(error) if result.is_ok() => Err(error.clone()),
@@ -151,8 +170,12 @@ struct Answer {
     result: Result<Done, Error>,
 }
 
-fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>), answers: &mut Vec<Answer>) -> Result<(), Stop> {
-    let first = numbers.next();
+fn apply(
+    tables: &mut Tables<'_>,
+    numbers: &mut Numbers,
+    (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
+    answers: &mut Vec<Answer>,
+) -> Result<(), Stop> {
     let mut changed = false;
     for Request { change, stamp, reply } in batch {
         if let (Change::Create { .. } | Change::Update { .. }, Err(full)) = (&change, room) {
@@ -171,13 +194,16 @@ fn apply(tables: &mut Tables<'_>, numbers: &mut Numbers, (batch, room): (&mut im
     if !changed {
         return Err(Stop::Unchanged);
     }
-    if numbers.next() != first {
-        tables.set_next_row(numbers.next())?;
-    }
+    tables.finish(numbers.next())?;
     Ok(())
 }
 
-fn one(tables: &mut Tables<'_>, numbers: &mut Numbers, change: Change, stamp: Stamp) -> (Option<Lease>, Result<Done, Error>) {
+fn one(
+    tables: &mut Tables<'_>,
+    numbers: &mut Numbers,
+    change: Change,
+    stamp: Stamp,
+) -> (Option<Lease>, Result<Done, Error>) {
     match change {
         Change::Create { document, lease } => {
             let again_is_same = lease.is_some();
@@ -188,18 +214,44 @@ fn one(tables: &mut Tables<'_>, numbers: &mut Numbers, change: Change, stamp: St
     }
 }
 
-fn create(tables: &mut Tables<'_>, numbers: &mut Numbers, document: Document, again_is_same: bool, Stamp { now, random }: Stamp) -> Result<Done, Error> {
+fn create(
+    tables: &mut Tables<'_>,
+    numbers: &mut Numbers,
+    document: Document,
+    again_is_same: bool,
+    Stamp { now, random }: Stamp,
+) -> Result<Done, Error> {
     let uri = row::text(document.root(), "asset_uri");
     if !uri.is_empty()
         && let Some(row) = tables.find_uri(uri)?
     {
-        let same = again_is_same && row.document == document;
-        return if same { Ok(Done { row, fresh: false, unreferenced: None }) } else { Err(Error::Conflict { uri: uri.to_owned() }) };
+        let same = again_is_same && describes_the_same(&row.document, &document);
+        return if same {
+            Ok(Done { row, fresh: false, unreferenced: None })
+        } else {
+            Err(Error::Conflict { uri: uri.to_owned() })
+        };
     }
     let (number, record) = numbers.take(now, random).ok_or(Error::Full)?;
     let row = Row { number, header: Header { record, created: now, updated: now }, document };
     tables.insert(&row).map_err(Error::torn)?;
     Ok(Done { row, fresh: true, unreferenced: None })
+}
+
+/// Whether a client said the same of both. The public URL is not the client's: it follows the address
+/// of the node, which may be another one by now.
+fn describes_the_same(stored: &Document, new: &Document) -> bool {
+    let said = |document: &Document| {
+        let members = document.root().as_object().into_iter().flat_map(|object| object.iter());
+        let members = members.filter(|(name, _)| *name != "asset_public_url");
+        let mut text = Vec::new();
+        for (name, value) in members {
+            text.extend_from_slice(name.as_bytes());
+            value.write_json(&mut text);
+        }
+        text
+    };
+    said(stored) == said(new)
 }
 
 fn update(tables: &mut Tables<'_>, key: &str, patch: &Patch, now: Duration) -> Result<Done, Error> {
@@ -209,7 +261,10 @@ fn update(tables: &mut Tables<'_>, key: &str, patch: &Patch, now: Duration) -> R
         return Ok(Done { row: old, fresh: false, unreferenced: None });
     }
     let uri = row::text(document.root(), "asset_uri");
-    if uri != row::text(old.document.root(), "asset_uri") && !uri.is_empty() && tables.find_uri(uri)?.is_some() {
+    if uri != row::text(old.document.root(), "asset_uri")
+        && !uri.is_empty()
+        && tables.find_uri(uri)?.is_some()
+    {
         return Err(Error::Conflict { uri: uri.to_owned() });
     }
     let header = Header { updated: now.max(old.header.updated), ..old.header };

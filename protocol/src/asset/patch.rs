@@ -10,6 +10,12 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// Its stored form, for those who must know how large it is.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.paths.as_bytes()
+    }
+
     /// Checks the body of `PUT /asset/<uri>`.
     ///
     /// # Errors

@@ -25,9 +25,7 @@ pub enum SetPathError {
         at: String,
     },
     /// A component under an array is not a position.
-    #[error(
-        "cannot set `{path}`: `{at}` is an array, and the next component is not a position in it"
-    )]
+    #[error("cannot set `{path}`: `{at}` is an array, and the next component is not a position in it")]
     NotAPosition {
         /// The whole path.
         path: String,
@@ -53,11 +51,7 @@ pub enum SetPathError {
 ///
 /// # Errors
 /// A path that cannot be followed; see [`SetPathError`].
-pub fn set_path(
-    document: &Document,
-    path: &str,
-    value: ValueRef<'_>,
-) -> Result<Document, SetPathError> {
+pub fn set_path(document: &Document, path: &str, value: ValueRef<'_>) -> Result<Document, SetPathError> {
     let components: Vec<&str> = path.split('.').collect();
     let named = |component: &&str| !component.is_empty() && !component.starts_with('$');
     if !components.iter().all(named) {
@@ -86,12 +80,7 @@ struct Setter<'a> {
 
 impl Setter<'_> {
     /// Writes what stands after the first `level` components; `old` is what stands there now.
-    fn set(
-        &mut self,
-        at: usize,
-        level: usize,
-        old: Option<ValueRef<'_>>,
-    ) -> Result<(), SetPathError> {
+    fn set(&mut self, at: usize, level: usize, old: Option<ValueRef<'_>>) -> Result<(), SetPathError> {
         if level == self.components.len() {
             self.encoder.copy(at, self.value);
             return Ok(());
@@ -100,19 +89,13 @@ impl Setter<'_> {
             None => self.object(at, level, ObjectRef::EMPTY),
             Some(ValueRef::Object(object)) => self.object(at, level, object),
             Some(ValueRef::Array(array)) => self.array(at, level, array),
-            Some(_) => Err(SetPathError::NotAnObject {
-                path: self.path(),
-                at: self.components[..level].join("."),
-            }),
+            Some(_) => {
+                Err(SetPathError::NotAnObject { path: self.path(), at: self.components[..level].join(".") })
+            }
         }
     }
 
-    fn object(
-        &mut self,
-        at: usize,
-        level: usize,
-        object: ObjectRef<'_>,
-    ) -> Result<(), SetPathError> {
+    fn object(&mut self, at: usize, level: usize, object: ObjectRef<'_>) -> Result<(), SetPathError> {
         let wanted = self.components[level];
         let body = self.encoder.open(at, OBJECT);
         let mut found = false;
@@ -172,11 +155,7 @@ impl Setter<'_> {
 pub(crate) fn canonical_position(component: &str) -> Option<usize> {
     let digits = component.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = component == "0" || !component.starts_with('0');
-    if digits && canonical {
-        component.parse().ok()
-    } else {
-        None
-    }
+    if digits && canonical { component.parse().ok() } else { None }
 }
 
 fn depth(value: ValueRef<'_>, bound: usize) -> usize {
@@ -185,17 +164,9 @@ fn depth(value: ValueRef<'_>, bound: usize) -> usize {
     };
     match value {
         ValueRef::Object(object) => {
-            1 + (object.members())
-                .map(|(_, value)| depth(value, bound))
-                .max()
-                .unwrap_or(0)
+            1 + (object.members()).map(|(_, value)| depth(value, bound)).max().unwrap_or(0)
         }
-        ValueRef::Array(array) => {
-            1 + (array.iter())
-                .map(|value| depth(value, bound))
-                .max()
-                .unwrap_or(0)
-        }
+        ValueRef::Array(array) => 1 + (array.iter()).map(|value| depth(value, bound)).max().unwrap_or(0),
         _ => 0,
     }
 }

@@ -36,9 +36,7 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self {
-            out: Vec::with_capacity(bytes),
-        }
+        Self { out: Vec::with_capacity(bytes) }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -173,9 +171,7 @@ pub(super) fn has_repeated(body: &[u8]) -> bool {
         let mut seen = std::collections::HashSet::new();
         return value::raw_members(body).any(|member| !seen.insert(member.key));
     }
-    value::raw_members(body).enumerate().any(|(n, member)| {
-        value::raw_members(body)
-            .take(n)
-            .any(|earlier| earlier.key == member.key)
-    })
+    value::raw_members(body)
+        .enumerate()
+        .any(|(n, member)| value::raw_members(body).take(n).any(|earlier| earlier.key == member.key))
 }

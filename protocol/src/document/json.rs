@@ -113,10 +113,7 @@ pub(super) fn read(text: &[u8], depth_max: usize) -> Result<Document, JsonError>
 
 fn locate(text: &[u8], at: usize, fault: JsonFault) -> JsonError {
     let before = &text[..at.min(text.len())];
-    let start = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     JsonError::Text {
         line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
         column: String::from_utf8_lossy(&before[start..]).chars().count() + 1,
@@ -340,8 +337,7 @@ impl<'t> Reader<'t> {
         if !(0xDC00..0xE000).contains(&second) {
             return Err(JsonFault::Surrogate);
         }
-        char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00))
-            .ok_or(JsonFault::Surrogate)
+        char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)).ok_or(JsonFault::Surrogate)
     }
 
     fn hex(&mut self) -> Result<u32, JsonFault> {
@@ -382,18 +378,11 @@ impl<'t> Reader<'t> {
 
 /// Takes over a JSON tree.
 pub(super) fn convert(value: &Value, depth_max: usize) -> Result<Document, JsonError> {
-    let mut converter = Converter {
-        encoder: Encoder::default(),
-        path: Vec::new(),
-        depth_max,
-    };
+    let mut converter = Converter { encoder: Encoder::default(), path: Vec::new(), depth_max };
     let slot = converter.encoder.slot();
     match converter.value(slot, value, 0) {
         Ok(()) => Ok(Document::of(converter.encoder)),
-        Err(fault) => Err(JsonError::Member {
-            path: converter.path.join("."),
-            fault,
-        }),
+        Err(fault) => Err(JsonError::Member { path: converter.path.join("."), fault }),
     }
 }
 

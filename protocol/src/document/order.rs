@@ -103,8 +103,7 @@ fn compare_arrays(a: ArrayRef<'_>, b: ArrayRef<'_>, depth: usize) -> Ordering {
 
 /// Doubles of a document are finite. Damaged bytes may hold a NaN, which stands below every number.
 fn compare_doubles(a: f64, b: f64) -> Ordering {
-    a.partial_cmp(&b)
-        .unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+    a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
 }
 
 /// Compares an integer with a double by exact value: nothing is rounded.

@@ -74,11 +74,9 @@ fn tree(value: ValueRef<'_>, depth: usize) -> Value {
             .map(|(key, value)| (key.to_owned(), tree(value, depth)))
             .collect::<Map<_, _>>()
             .into(),
-        (ValueRef::Array(array), Some(depth)) => array
-            .iter()
-            .map(|value| tree(value, depth))
-            .collect::<Vec<_>>()
-            .into(),
+        (ValueRef::Array(array), Some(depth)) => {
+            array.iter().map(|value| tree(value, depth)).collect::<Vec<_>>().into()
+        }
     }
 }
 

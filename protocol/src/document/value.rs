@@ -137,8 +137,7 @@ impl<'a> ObjectRef<'a> {
 
     /// The members in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, ValueRef<'a>)> + use<'a> {
-        self.members()
-            .map(|(key, value)| (std::str::from_utf8(key).unwrap_or_default(), value))
+        self.members().map(|(key, value)| (std::str::from_utf8(key).unwrap_or_default(), value))
     }
 
     /// The members in their order, keys as bytes.

@@ -6,11 +6,7 @@ use crate::filter::node::{Node, Run};
 use crate::filter::path::Fields;
 
 /// Value form: the condition is put to the element itself.
-pub(super) fn any_value(
-    candidate: Option<ValueRef<'_>>,
-    node: &Node,
-    run: &Run,
-) -> Result<bool, EvalError> {
+pub(super) fn any_value(candidate: Option<ValueRef<'_>>, node: &Node, run: &Run) -> Result<bool, EvalError> {
     let Some(ValueRef::Array(array)) = candidate else {
         return Ok(false);
     };

@@ -95,10 +95,7 @@ impl EvalError {
 
     /// A run-time error of an expression.
     pub(super) fn expression(operator: &'static str, reason: impl Into<String>) -> Self {
-        Self::from(EvalFault::Expression {
-            operator,
-            reason: reason.into(),
-        })
+        Self::from(EvalFault::Expression { operator, reason: reason.into() })
     }
 }
 

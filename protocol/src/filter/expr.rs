@@ -14,6 +14,7 @@ use crate::document::ValueRef;
 use crate::filter::error::{EvalError, FilterError};
 use crate::filter::expr::eval::Evaluation;
 use crate::filter::expr::tree::Expr;
+use crate::filter::node::Run;
 use crate::filter::parse::Parser;
 use crate::filter::path::Fields;
 
@@ -30,11 +31,14 @@ pub(super) fn parse(parser: &mut Parser, operand: ValueRef<'_>) -> Result<Expres
 
 impl Expression {
     /// Whether the expression yields anything but a missing value, null, false or zero.
-    pub(super) fn is_true(&self, fields: Fields<'_>, budget: &Budget) -> Result<bool, EvalError> {
+    pub(super) fn is_true(&self, fields: Fields<'_>, run: &Run) -> Result<bool, EvalError> {
         let root = match fields {
             Fields::Object(object) => ValueRef::Object(object),
             Fields::Array(array) => ValueRef::Array(array),
         };
-        Ok(Evaluation::new(root, budget).value(&self.0)?.is_true())
+        Ok(Evaluation::new(root, run).value(&self.0)?.is_true())
     }
 }
+
+#[cfg(test)]
+mod tests;

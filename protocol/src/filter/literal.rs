@@ -105,9 +105,7 @@ impl Set {
     }
 
     fn has_number(&self, number: Number) -> bool {
-        self.numbers
-            .binary_search_by(|member| member.cmp_exact(&number))
-            .is_ok()
+        self.numbers.binary_search_by(|member| member.cmp_exact(&number)).is_ok()
     }
 
     /// The members, in no particular order.

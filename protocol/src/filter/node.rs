@@ -4,6 +4,7 @@ use crate::document::{ObjectRef, ValueRef};
 use crate::filter::error::EvalError;
 use crate::filter::expr::{Budget, Expression};
 use crate::filter::path::{Branches, Fields, Path, Walk};
+use crate::filter::pattern::Patience;
 use crate::filter::predicate::Predicate;
 
 /// A condition on a document, or on an element of an array.
@@ -28,24 +29,17 @@ pub(super) struct Leaf {
 #[derive(Default)]
 pub(super) struct Run {
     branches: Branches,
-    budget: Budget,
+    pub(super) budget: Budget,
+    pub(super) patience: Patience,
 }
 
 impl Node {
-    pub(super) fn holds_for_document(
-        &self,
-        document: ValueRef<'_>,
-        run: &Run,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn holds_for_document(&self, document: ValueRef<'_>, run: &Run) -> Result<bool, EvalError> {
         let object = document.as_object().unwrap_or(ObjectRef::EMPTY);
         self.holds_for_fields(Fields::Object(object), run)
     }
 
-    pub(super) fn holds_for_fields(
-        &self,
-        fields: Fields<'_>,
-        run: &Run,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn holds_for_fields(&self, fields: Fields<'_>, run: &Run) -> Result<bool, EvalError> {
         match self {
             Self::All(nodes) => all(nodes, |node| node.holds_for_fields(fields, run)),
             Self::Any(nodes) => any(nodes, |node| node.holds_for_fields(fields, run)),
@@ -58,16 +52,12 @@ impl Node {
                 };
                 walk.any(fields, &leaf.path)
             }
-            Self::Expression(expression) => expression.is_true(fields, &run.budget),
+            Self::Expression(expression) => expression.is_true(fields, run),
         }
     }
 
     /// The condition put to one value itself: paths do not count.
-    pub(super) fn holds_for_element(
-        &self,
-        element: ValueRef<'_>,
-        run: &Run,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn holds_for_element(&self, element: ValueRef<'_>, run: &Run) -> Result<bool, EvalError> {
         match self {
             Self::All(nodes) => all(nodes, |node| node.holds_for_element(element, run)),
             Self::Any(nodes) => any(nodes, |node| node.holds_for_element(element, run)),
@@ -78,10 +68,7 @@ impl Node {
     }
 }
 
-fn all(
-    nodes: &[Node],
-    mut holds: impl FnMut(&Node) -> Result<bool, EvalError>,
-) -> Result<bool, EvalError> {
+fn all(nodes: &[Node], mut holds: impl FnMut(&Node) -> Result<bool, EvalError>) -> Result<bool, EvalError> {
     for node in nodes {
         if !holds(node)? {
             return Ok(false);
@@ -90,10 +77,7 @@ fn all(
     Ok(true)
 }
 
-fn any(
-    nodes: &[Node],
-    mut holds: impl FnMut(&Node) -> Result<bool, EvalError>,
-) -> Result<bool, EvalError> {
+fn any(nodes: &[Node], mut holds: impl FnMut(&Node) -> Result<bool, EvalError>) -> Result<bool, EvalError> {
     for node in nodes {
         if holds(node)? {
             return Ok(true);

@@ -22,13 +22,11 @@ pub(super) fn size(operand: ValueRef<'_>) -> Result<usize, Reason> {
             usize::try_from(value).map_err(|_| "expected a number that is not negative".into())
         }
         ValueRef::Double(value) if value.trunc() != value => Err("expected a whole number".into()),
-        ValueRef::Double(value) if value < 0.0 => {
-            Err("expected a number that is not negative".into())
-        }
+        ValueRef::Double(value) if value < 0.0 => Err("expected a number that is not negative".into()),
         // A double beyond every length is legal and matches nothing.
-        ValueRef::Double(_) => Ok(whole(operand)
-            .and_then(|value| usize::try_from(value).ok())
-            .unwrap_or(usize::MAX - 1)),
+        ValueRef::Double(_) => {
+            Ok(whole(operand).and_then(|value| usize::try_from(value).ok()).unwrap_or(usize::MAX - 1))
+        }
         _ => Err("expected a whole number".into()),
     }
 }
@@ -38,8 +36,7 @@ pub(super) fn modulo(operand: ValueRef<'_>) -> Result<(i64, i64), Reason> {
     let wrong = || "expected a list of divisor and remainder, two numbers".to_owned();
     let list = operand.as_array().ok_or_else(wrong)?;
     let mut numbers = list.iter();
-    let (Some(divisor), Some(remainder), None) = (numbers.next(), numbers.next(), numbers.next())
-    else {
+    let (Some(divisor), Some(remainder), None) = (numbers.next(), numbers.next(), numbers.next()) else {
         return Err(wrong());
     };
     if divisor.rank() != 2 || remainder.rank() != 2 {
@@ -62,8 +59,7 @@ pub(super) fn types(operand: ValueRef<'_>) -> Result<TypeSet, Reason> {
     if list.is_empty() {
         return Err("expected at least one type".into());
     }
-    list.iter()
-        .try_fold(TypeSet::EMPTY, |set, item| Ok(set.union(one_type(item)?)))
+    list.iter().try_fold(TypeSet::EMPTY, |set, item| Ok(set.union(one_type(item)?)))
 }
 
 fn one_type(operand: ValueRef<'_>) -> Result<TypeSet, Reason> {

@@ -15,19 +15,15 @@ use crate::filter::predicate::{BitTest, Comparison, Predicate};
 
 /// Reads a whole filter.
 pub(super) fn parse(filter: ValueRef<'_>) -> Result<Node, FilterError> {
-    let object = filter.as_object().ok_or_else(|| FilterError::Bad {
-        place: Place::default(),
-        reason: "expected an object".into(),
-    })?;
+    let object = filter
+        .as_object()
+        .ok_or_else(|| FilterError::Bad { place: Place::default(), reason: "expected an object".into() })?;
     Parser::default().document(object, Level::Document)
 }
 
 /// Reads the operand of an `$elemMatch` that stands in a projection.
 pub(super) fn parse_element(path: &str, operand: ValueRef<'_>) -> Result<Predicate, FilterError> {
-    let at = At {
-        operator: "$elemMatch",
-        path: Some(path),
-    };
+    let at = At { operator: "$elemMatch", path: Some(path) };
     Parser::default().element_predicate(at, operand)
 }
 
@@ -47,17 +43,11 @@ pub(super) struct At<'f> {
 
 impl At<'_> {
     fn place(self) -> Place {
-        Place {
-            operator: self.operator.to_owned(),
-            path: self.path.map(str::to_owned),
-        }
+        Place { operator: self.operator.to_owned(), path: self.path.map(str::to_owned) }
     }
 
     pub(super) fn bad(self, reason: impl Into<String>) -> FilterError {
-        FilterError::Bad {
-            place: self.place(),
-            reason: reason.into(),
-        }
+        FilterError::Bad { place: self.place(), reason: reason.into() }
     }
 
     /// An operator that is unknown here, or refused everywhere.
@@ -65,11 +55,7 @@ impl At<'_> {
         let refused = REFUSED.contains(&self.operator) || self.operator.starts_with("$_internal");
         FilterError::Unsupported {
             place: self.place(),
-            reason: if refused {
-                "this operator is not supported here"
-            } else {
-                "unknown operator"
-            },
+            reason: if refused { "this operator is not supported here" } else { "unknown operator" },
         }
     }
 }
@@ -151,9 +137,7 @@ impl Parser {
     pub(super) fn count(&mut self) -> Result<(), FilterError> {
         self.nodes += 1;
         if self.nodes > FILTER_NODES_MAX {
-            return Err(FilterError::TooLarge(format!(
-                "more than {FILTER_NODES_MAX} conditions"
-            )));
+            return Err(FilterError::TooLarge(format!("more than {FILTER_NODES_MAX} conditions")));
         }
         Ok(())
     }
@@ -181,18 +165,13 @@ impl Parser {
         level: Level,
         nodes: &mut Vec<Node>,
     ) -> Result<(), FilterError> {
-        let at = At {
-            operator,
-            path: None,
-        };
+        let at = At { operator, path: None };
         nodes.push(match operator {
             "$and" => Node::All(self.branches(at, operand, level)?),
             "$or" => Node::Any(self.branches(at, operand, level)?),
             "$nor" => Node::Not(Box::new(Node::Any(self.branches(at, operand, level)?))),
             "$comment" => return Ok(()),
-            "$expr" if level == Level::Document => {
-                Node::Expression(Box::new(expr::parse(self, operand)?))
-            }
+            "$expr" if level == Level::Document => Node::Expression(Box::new(expr::parse(self, operand)?)),
             "$expr" => return Err(at.bad("it may not stand inside $elemMatch")),
             "$alwaysTrue" => one(at, operand).map(|()| Node::All(Vec::new()))?,
             "$alwaysFalse" => one(at, operand).map(|()| Node::Any(Vec::new()))?,
@@ -228,10 +207,7 @@ impl Parser {
     ) -> Result<(), FilterError> {
         for (operator, operand) in operators.iter() {
             self.count()?;
-            let at = At {
-                operator,
-                path: Some(path),
-            };
+            let at = At { operator, path: Some(path) };
             match operator {
                 "$options" => match operators.get("$regex") {
                     Some(_) => {}
@@ -265,15 +241,11 @@ impl Parser {
         let flags = options.map_or(Some(""), |options| options.as_str());
         let flags = flags.ok_or_else(|| at.bad("expected a string as $options"))?;
         if text.len() > PATTERN_BYTES_MAX {
-            return Err(FilterError::TooLarge(format!(
-                "a pattern is longer than {PATTERN_BYTES_MAX} bytes"
-            )));
+            return Err(FilterError::TooLarge(format!("a pattern is longer than {PATTERN_BYTES_MAX} bytes")));
         }
         self.patterns += 1;
         if self.patterns > PATTERNS_MAX {
-            return Err(FilterError::TooLarge(format!(
-                "more than {PATTERNS_MAX} regular expressions"
-            )));
+            return Err(FilterError::TooLarge(format!("more than {PATTERNS_MAX} regular expressions")));
         }
         Pattern::new(text, flags, at.path).map_err(|reason| at.bad(reason))
     }
@@ -325,11 +297,7 @@ impl Parser {
     }
 
     /// The first key of the operand decides whether elements are tested as values or as documents.
-    fn element_predicate(
-        &mut self,
-        at: At<'_>,
-        operand: ValueRef<'_>,
-    ) -> Result<Predicate, FilterError> {
+    fn element_predicate(&mut self, at: At<'_>, operand: ValueRef<'_>) -> Result<Predicate, FilterError> {
         let object = operand.as_object();
         let object = object.ok_or_else(|| at.bad("expected an object"))?;
         let first = first_key(operand).unwrap_or_default();
@@ -366,12 +334,8 @@ fn simple(at: At<'_>, path: &str, operand: ValueRef<'_>) -> Result<Node, FilterE
         }
         "$bitsAllSet" => Predicate::Bits(BitTest::AllSet, operand::bits(operand).map_err(reason)?),
         "$bitsAnySet" => Predicate::Bits(BitTest::AnySet, operand::bits(operand).map_err(reason)?),
-        "$bitsAllClear" => {
-            Predicate::Bits(BitTest::AllClear, operand::bits(operand).map_err(reason)?)
-        }
-        "$bitsAnyClear" => {
-            Predicate::Bits(BitTest::AnyClear, operand::bits(operand).map_err(reason)?)
-        }
+        "$bitsAllClear" => Predicate::Bits(BitTest::AllClear, operand::bits(operand).map_err(reason)?),
+        "$bitsAnyClear" => Predicate::Bits(BitTest::AnyClear, operand::bits(operand).map_err(reason)?),
         operator if operator.starts_with('$') => return Err(at.unsupported()),
         _ => return Err(at.bad("a plain key may not stand beside operators")),
     };
@@ -385,9 +349,7 @@ fn negation(path: &str, predicate: Predicate) -> Result<Node, FilterError> {
 fn leaf(path: &str, predicate: Predicate) -> Result<Node, FilterError> {
     let path = Path::new(path);
     if path.len() > PATH_COMPONENTS_MAX {
-        return Err(FilterError::TooLarge(format!(
-            "a path has more than {PATH_COMPONENTS_MAX} components"
-        )));
+        return Err(FilterError::TooLarge(format!("a path has more than {PATH_COMPONENTS_MAX} components")));
     }
     Ok(Node::Leaf(Box::new(Leaf { path, predicate })))
 }
@@ -414,10 +376,7 @@ fn list<'a>(at: At<'_>, operand: ValueRef<'a>) -> Result<ArrayRef<'a>, FilterErr
     let list = operand.as_array();
     let list = list.ok_or_else(|| at.bad("expected a list"))?;
     if list.iter().nth(LIST_MAX).is_some() {
-        return Err(FilterError::TooLarge(format!(
-            "{} has more than {LIST_MAX} members",
-            at.place()
-        )));
+        return Err(FilterError::TooLarge(format!("{} has more than {LIST_MAX} members", at.place())));
     }
     Ok(list)
 }

@@ -24,13 +24,8 @@ pub(super) struct Component {
 
 impl Path {
     pub(super) fn new(dotted: &str) -> Self {
-        let component = |name: &str| Component {
-            name: name.into(),
-            position: canonical_position(name),
-        };
-        Self {
-            components: dotted.split('.').map(component).collect(),
-        }
+        let component = |name: &str| Component { name: name.into(), position: canonical_position(name) };
+        Self { components: dotted.split('.').map(component).collect() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,9 +78,7 @@ impl Default for Branches {
 
 impl Branches {
     fn spend(&self) -> Result<(), EvalError> {
-        let left = self.0.get().checked_sub(1).ok_or(EvalFault::Work {
-            what: "a path with positions",
-        })?;
+        let left = self.0.get().checked_sub(1).ok_or(EvalFault::Work { what: "a path with positions" })?;
         self.0.set(left);
         Ok(())
     }
@@ -108,11 +101,7 @@ where
         self.fields(fields, &path.components)
     }
 
-    fn fields(
-        &mut self,
-        mut fields: Fields<'a>,
-        mut path: &[Component],
-    ) -> Result<bool, EvalError> {
+    fn fields(&mut self, mut fields: Fields<'a>, mut path: &[Component]) -> Result<bool, EvalError> {
         while let Some((component, rest)) = path.split_first() {
             let Some(value) = fields.get(component) else {
                 return (self.test)(None);

@@ -28,18 +28,11 @@ pub(super) enum Predicate {
 impl Predicate {
     /// Whether a final array is opened for this test.
     pub(super) const fn opens_arrays(&self) -> bool {
-        !matches!(
-            self,
-            Self::Exists | Self::Size(_) | Self::ElementValue(_) | Self::ElementDocument(_)
-        )
+        !matches!(self, Self::Exists | Self::Size(_) | Self::ElementValue(_) | Self::ElementDocument(_))
     }
 
     #[inline]
-    pub(super) fn holds(
-        &self,
-        candidate: Option<ValueRef<'_>>,
-        run: &Run,
-    ) -> Result<bool, EvalError> {
+    pub(super) fn holds(&self, candidate: Option<ValueRef<'_>>, run: &Run) -> Result<bool, EvalError> {
         Ok(match self {
             Self::Equals(literal) => literal.equals(candidate),
             Self::Compare(comparison, literal) => comparison.holds(candidate, literal),
@@ -53,11 +46,9 @@ impl Predicate {
             Self::Modulo { divisor, remainder } => candidate
                 .and_then(truncated)
                 .is_some_and(|value| value.checked_rem(*divisor).unwrap_or(0) == *remainder),
-            Self::Bits(test, mask) => candidate
-                .and_then(whole)
-                .is_some_and(|value| test.holds(value, *mask)),
+            Self::Bits(test, mask) => candidate.and_then(whole).is_some_and(|value| test.holds(value, *mask)),
             Self::Regex(pattern) => match candidate {
-                Some(ValueRef::String(text)) => return pattern.is_found_in(text),
+                Some(ValueRef::String(text)) => return pattern.is_found_in(text, &run.patience),
                 _ => false,
             },
             Self::ElementValue(node) => return element::any_value(candidate, node, run),

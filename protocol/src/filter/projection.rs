@@ -5,9 +5,7 @@ use std::collections::hash_map::Entry;
 
 use serde_json::Value;
 
-use crate::document::{
-    ArrayBuilder, ArrayRef, Document, JsonError, ObjectBuilder, ObjectRef, ValueRef,
-};
+use crate::document::{ArrayBuilder, ArrayRef, Document, JsonError, ObjectBuilder, ObjectRef, ValueRef};
 use crate::filter::error::{EvalError, FilterError};
 use crate::filter::limits::PATH_COMPONENTS_MAX;
 use crate::filter::node::Run;
@@ -55,9 +53,7 @@ pub enum ProjectionError {
     #[error("the projection is not an object: {0}")]
     NotAnObject(String),
     /// A path with an empty component, one that begins with `$`, or too many.
-    #[error(
-        "projection of `{path}`: a component is empty or begins with `$`, or there are too many"
-    )]
+    #[error("projection of `{path}`: a component is empty or begins with `$`, or there are too many")]
     BadPath {
         /// The path.
         path: String,
@@ -114,15 +110,13 @@ impl Projection {
     pub fn parse(projection: &Value) -> Result<Self, ProjectionError> {
         let document = Document::from_value(projection)?;
         let object = document.root().as_object();
-        let object = object
-            .ok_or_else(|| ProjectionError::NotAnObject("expected paths and 1 or 0".into()))?;
+        let object =
+            object.ok_or_else(|| ProjectionError::NotAnObject("expected paths and 1 or 0".into()))?;
         let mut reader = Reader::default();
         reader.members("", object)?;
         let only_id = reader.tree.is_empty() && reader.inclusive.is_none();
         Ok(Self {
-            inclusive: reader
-                .inclusive
-                .unwrap_or(only_id && reader.id == Some(true)),
+            inclusive: reader.inclusive.unwrap_or(only_id && reader.id == Some(true)),
             tree: reader.tree,
             id: reader.id,
         })
@@ -206,10 +200,7 @@ impl Projection {
     }
 }
 
-fn first_element(
-    predicate: &Predicate,
-    array: ArrayRef<'_>,
-) -> Result<Option<Document>, EvalError> {
+fn first_element(predicate: &Predicate, array: ArrayRef<'_>) -> Result<Option<Document>, EvalError> {
     let run = Run::default();
     for element in array {
         let mut one = ArrayBuilder::new();
@@ -232,9 +223,7 @@ impl Slice {
                 array.len().saturating_sub(back)
             }
         };
-        let take = self
-            .take
-            .map_or(usize::MAX, |take| usize::try_from(take).unwrap_or_default());
+        let take = self.take.map_or(usize::MAX, |take| usize::try_from(take).unwrap_or_default());
         for element in array.iter().skip(skip).take(take) {
             part.push(element);
         }
@@ -246,24 +235,15 @@ impl Slice {
         let Some(list) = operand.as_array() else {
             let count = truncated(operand)?;
             return Some(if count < 0 {
-                Self {
-                    skip: count,
-                    take: None,
-                }
+                Self { skip: count, take: None }
             } else {
-                Self {
-                    skip: 0,
-                    take: Some(count),
-                }
+                Self { skip: 0, take: Some(count) }
             });
         };
         let mut numbers = list.iter();
         let (skip, take) = (numbers.next()?, numbers.next()?);
         let (skip, take) = (truncated(skip)?, truncated(take)?);
-        (numbers.next().is_none() && take > 0).then_some(Self {
-            skip,
-            take: Some(take),
-        })
+        (numbers.next().is_none() && take > 0).then_some(Self { skip, take: Some(take) })
     }
 }
 
@@ -313,15 +293,11 @@ impl Reader {
         match operator {
             "$slice" => match Slice::parse(operand) {
                 Some(slice) => self.put(&path, Branch::Slice(slice)),
-                None => Err(bad_value(
-                    path,
-                    "$slice takes a number or [skip, count]".into(),
-                )),
+                None => Err(bad_value(path, "$slice takes a number or [skip, count]".into())),
             },
-            "$elemMatch" if path.contains('.') => Err(bad_value(
-                path,
-                "$elemMatch is for members of the document itself".into(),
-            )),
+            "$elemMatch" if path.contains('.') => {
+                Err(bad_value(path, "$elemMatch is for members of the document itself".into()))
+            }
             "$elemMatch" => match parse::parse_element(&path, operand) {
                 Ok(predicate) => {
                     self.mode(&path, true)?;
@@ -335,9 +311,7 @@ impl Reader {
 
     fn mode(&mut self, path: &str, shown: bool) -> Result<(), ProjectionError> {
         if self.inclusive.is_some_and(|known| known != shown) {
-            return Err(ProjectionError::Mixed {
-                path: path.to_owned(),
-            });
+            return Err(ProjectionError::Mixed { path: path.to_owned() });
         }
         self.inclusive = Some(shown);
         Ok(())
@@ -350,9 +324,7 @@ impl Reader {
             let path = path.to_owned();
             return Err(ProjectionError::BadPath { path });
         }
-        let collision = || ProjectionError::Collision {
-            path: path.to_owned(),
-        };
+        let collision = || ProjectionError::Collision { path: path.to_owned() };
         let (last, above) = names.split_last().ok_or_else(collision)?;
         let mut tree = &mut self.tree;
         for name in above {
@@ -384,3 +356,6 @@ fn parse_flag(value: ValueRef<'_>) -> bool {
 const fn bad_value(path: String, reason: String) -> ProjectionError {
     ProjectionError::BadValue { path, reason }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,9 +36,7 @@ pub enum SortError {
     #[error("more than {SORT_KEYS_MAX} sort keys")]
     TooManyKeys,
     /// A path with an empty component, one that begins with `$`, or too many.
-    #[error(
-        "cannot sort by `{path}`: a component is empty or begins with `$`, or there are too many"
-    )]
+    #[error("cannot sort by `{path}`: a component is empty or begins with `$`, or there are too many")]
     BadPath {
         /// The path as written.
         path: String,
@@ -106,9 +104,8 @@ impl Sort {
             Some(path) => (path, true),
             None => (key, false),
         });
-        let fields: Result<Vec<_>, _> = directed
-            .map(|(path, descending)| Field::new(path, descending))
-            .collect();
+        let fields: Result<Vec<_>, _> =
+            directed.map(|(path, descending)| Field::new(path, descending)).collect();
         Self::of(fields?)
     }
 
@@ -163,10 +160,11 @@ impl Field {
         let path = Path::new(dotted);
         let named = |name: &str| !name.is_empty() && !name.starts_with('$');
         if path.len() > PATH_COMPONENTS_MAX || !path.names().all(named) {
-            return Err(SortError::BadPath {
-                path: dotted.to_owned(),
-            });
+            return Err(SortError::BadPath { path: dotted.to_owned() });
         }
         Ok(Self { path, descending })
     }
 }
+
+#[cfg(test)]
+mod tests;

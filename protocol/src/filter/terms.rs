@@ -121,3 +121,6 @@ fn walk<'a>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,10 +16,7 @@ pub(in crate::filter) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self {
-            steps: Cell::new(EXPRESSION_STEPS_MAX),
-            bytes: Cell::new(EXPRESSION_BYTES_MAX),
-        }
+        Self { steps: Cell::new(EXPRESSION_STEPS_MAX), bytes: Cell::new(EXPRESSION_BYTES_MAX) }
     }
 }
 

@@ -9,21 +9,20 @@ use crate::filter::expr::budget::Budget;
 use crate::filter::expr::tree::{Expr, Function, Relation, Source};
 use crate::filter::expr::value::{self, Value};
 use crate::filter::expr::{list, number, text};
+use crate::filter::node::Run;
+use crate::filter::pattern::Patience;
 
 /// One document, and the variables that are in force.
 pub(super) struct Evaluation<'e> {
     root: ValueRef<'e>,
     pub(super) budget: &'e Budget,
+    pub(super) patience: &'e Patience,
     variables: Vec<Value<'e>>,
 }
 
 impl<'e> Evaluation<'e> {
-    pub(super) const fn new(root: ValueRef<'e>, budget: &'e Budget) -> Self {
-        Self {
-            root,
-            budget,
-            variables: Vec::new(),
-        }
+    pub(super) const fn new(root: ValueRef<'e>, run: &'e Run) -> Self {
+        Self { root, budget: &run.budget, patience: &run.patience, variables: Vec::new() }
     }
 
     pub(super) fn value(&mut self, expr: &'e Expr) -> Result<Value<'e>, EvalError> {
@@ -39,11 +38,7 @@ impl<'e> Evaluation<'e> {
             Expr::Compare(relation, pair) => self.compare(*relation, pair)?,
             Expr::Choice(parts) => {
                 let [condition, then, other] = &**parts;
-                let chosen = if self.value(condition)?.is_true() {
-                    then
-                } else {
-                    other
-                };
+                let chosen = if self.value(condition)?.is_true() { then } else { other };
                 self.value(chosen)?
             }
             Expr::IfNull(items) => self.if_null(items)?,
@@ -61,8 +56,7 @@ impl<'e> Evaluation<'e> {
             Expr::Concat(items) => self.concat(items)?,
             Expr::RegexMatch(parts) => text::regex_match(self, parts)?,
             Expr::Call(function, arguments) => {
-                let arguments: Result<Vec<_>, _> =
-                    arguments.iter().map(|a| self.value(a)).collect();
+                let arguments: Result<Vec<_>, _> = arguments.iter().map(|a| self.value(a)).collect();
                 self.call(*function, &arguments?)?
             }
         })
@@ -153,10 +147,7 @@ impl<'e> Evaluation<'e> {
         }
         match default {
             Some(default) => self.value(default),
-            None => Err(EvalError::expression(
-                "$switch",
-                "no branch applies and there is no default",
-            )),
+            None => Err(EvalError::expression("$switch", "no branch applies and there is no default")),
         }
     }
 
@@ -201,9 +192,7 @@ impl<'e> Evaluation<'e> {
             return Ok(None);
         }
         let elements = input.elements(self.budget)?;
-        elements
-            .map(Some)
-            .ok_or_else(|| EvalError::expression(operator, "expected an array as input"))
+        elements.map(Some).ok_or_else(|| EvalError::expression(operator, "expected an array as input"))
     }
 
     /// Stops at the first null: what follows is not looked at.
@@ -215,8 +204,7 @@ impl<'e> Evaluation<'e> {
                 return Ok(Value::NULL);
             }
             let part = value.as_str();
-            let part =
-                part.ok_or_else(|| EvalError::expression("$concat", "expected strings only"))?;
+            let part = part.ok_or_else(|| EvalError::expression("$concat", "expected strings only"))?;
             self.budget.make(part.len())?;
             whole.push_str(part);
         }

@@ -17,9 +17,7 @@ pub(super) fn call<'e>(
         elements.ok_or_else(|| EvalError::expression(function.name(), "expected an array"))
     };
     Ok(match (function, arguments) {
-        (Function::IsArray, [value]) => {
-            Value::bool(matches!(value.get(), Some(ValueRef::Array(_))))
-        }
+        (Function::IsArray, [value]) => Value::bool(matches!(value.get(), Some(ValueRef::Array(_)))),
         (Function::Type, [value]) => Value::Part(ValueRef::from(type_name(value.get()))),
         (Function::Size, [list]) => match list.get() {
             Some(ValueRef::Array(list)) => {
@@ -30,9 +28,7 @@ pub(super) fn call<'e>(
         },
         (Function::In, [wanted, list]) => is_in(wanted, list, budget)?,
         (Function::ElementAt, [list, position]) => element_at(list, position, budget)?,
-        (Function::IsSubset, [part, whole]) => {
-            Value::bool(is_subset(&array(part)?, array(whole)?, budget)?)
-        }
+        (Function::IsSubset, [part, whole]) => Value::bool(is_subset(&array(part)?, array(whole)?, budget)?),
         (Function::AnyTrue, [list]) => Value::bool(array(list)?.iter().any(Value::is_true)),
         (Function::AllTrue, [list]) => Value::bool(array(list)?.iter().all(Value::is_true)),
         _ => Value::NULL,
@@ -41,17 +37,10 @@ pub(super) fn call<'e>(
 
 fn type_name(value: Option<ValueRef<'_>>) -> &'static str {
     let code = value.map(type_code);
-    TYPES
-        .iter()
-        .find(|(_, known)| Some(*known) == code)
-        .map_or("missing", |(name, _)| name)
+    TYPES.iter().find(|(_, known)| Some(*known) == code).map_or("missing", |(name, _)| name)
 }
 
-fn is_in<'e>(
-    wanted: &Value<'_>,
-    list: &Value<'_>,
-    budget: &Budget,
-) -> Result<Value<'e>, EvalError> {
+fn is_in<'e>(wanted: &Value<'_>, list: &Value<'_>, budget: &Budget) -> Result<Value<'e>, EvalError> {
     let Some(ValueRef::Array(list)) = list.get() else {
         return Err(EvalError::expression("$in", "expected an array"));
     };
@@ -63,11 +52,7 @@ fn is_in<'e>(
     Ok(Value::bool(false))
 }
 
-fn element_at<'e>(
-    list: &Value<'e>,
-    position: &Value<'_>,
-    budget: &Budget,
-) -> Result<Value<'e>, EvalError> {
+fn element_at<'e>(list: &Value<'e>, position: &Value<'_>, budget: &Budget) -> Result<Value<'e>, EvalError> {
     if list.is_nothing() || position.is_nothing() {
         return Ok(Value::NULL);
     }
@@ -81,9 +66,9 @@ fn element_at<'e>(
     let position = match usize::try_from(position) {
         Ok(position) => Some(position),
         // Negative: counted from the end.
-        Err(_) => usize::try_from(position.unsigned_abs())
-            .ok()
-            .and_then(|back| array.len().checked_sub(back)),
+        Err(_) => {
+            usize::try_from(position.unsigned_abs()).ok().and_then(|back| array.len().checked_sub(back))
+        }
     };
     let Some(position) = position else {
         return Ok(Value::Missing);
@@ -93,16 +78,10 @@ fn element_at<'e>(
         return Ok(array.get(position).map_or(Value::Missing, Value::Part));
     }
     let element = array.get(position);
-    element.map_or(Ok(Value::Missing), |element| {
-        Value::detached(element, budget)
-    })
+    element.map_or(Ok(Value::Missing), |element| Value::detached(element, budget))
 }
 
-fn is_subset(
-    part: &[Value<'_>],
-    mut whole: Vec<Value<'_>>,
-    budget: &Budget,
-) -> Result<bool, EvalError> {
+fn is_subset(part: &[Value<'_>], mut whole: Vec<Value<'_>>, budget: &Budget) -> Result<bool, EvalError> {
     // A comparison costs by size, and sorting and searching need at most so many.
     for value in part.iter().chain(&whole) {
         let size = value.get().map_or(0, |value| value.byte_len());
@@ -113,9 +92,7 @@ fn is_subset(
         (a, b) => a.is_some().cmp(&b.is_some()),
     };
     whole.sort_by(key);
-    Ok(part
-        .iter()
-        .all(|wanted| whole.binary_search_by(|member| key(member, wanted)).is_ok()))
+    Ok(part.iter().all(|wanted| whole.binary_search_by(|member| key(member, wanted)).is_ok()))
 }
 
 /// The values of a function that takes either a list of arguments or one array.

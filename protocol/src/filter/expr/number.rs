@@ -9,10 +9,7 @@ use crate::filter::literal::Number;
 
 /// Functions of numbers. `$add` and `$multiply` take their arguments in order: the first that is null or
 /// missing makes null, the first that is no number an error. For the others null comes before errors.
-pub(super) fn arithmetic<'e>(
-    function: Function,
-    arguments: &[Value<'e>],
-) -> Result<Value<'e>, EvalError> {
+pub(super) fn arithmetic<'e>(function: Function, arguments: &[Value<'e>]) -> Result<Value<'e>, EvalError> {
     let in_order = matches!(function, Function::Add | Function::Multiply);
     if !in_order && arguments.iter().any(Value::is_nothing) {
         return Ok(Value::NULL);
@@ -23,10 +20,7 @@ pub(super) fn arithmetic<'e>(
             return Ok(Value::NULL);
         }
         let number = argument.as_number();
-        numbers.push(
-            number
-                .ok_or_else(|| EvalError::expression(function.name(), "expected numbers only"))?,
-        );
+        numbers.push(number.ok_or_else(|| EvalError::expression(function.name(), "expected numbers only"))?);
     }
     let result = match (function, &*numbers) {
         (Function::Add, all) => all.iter().fold(Number::Int(0), |a, b| add(a, *b)),

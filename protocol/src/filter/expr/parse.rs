@@ -9,10 +9,7 @@ use crate::filter::parse::{At, Parser};
 
 /// Reads one expression.
 pub(super) fn parse(parser: &mut Parser, operand: ValueRef<'_>) -> Result<Expr, FilterError> {
-    let mut reader = Reader {
-        parser,
-        variables: Vec::new(),
-    };
+    let mut reader = Reader { parser, variables: Vec::new() };
     reader.expr(operand)
 }
 
@@ -24,10 +21,7 @@ struct Reader<'p> {
 
 /// An operator, for errors.
 const fn at(operator: &str) -> At<'_> {
-    At {
-        operator,
-        path: Some("$expr"),
-    }
+    At { operator, path: Some("$expr") }
 }
 
 impl Reader<'_> {
@@ -71,19 +65,16 @@ impl Reader<'_> {
     fn field(&mut self, path: &str) -> Result<Expr, FilterError> {
         self.parser.count()?;
         let (name, names) = match path.strip_prefix('$') {
-            Some(path) => path
-                .split_once('.')
-                .map_or((path, None), |(name, rest)| (name, Some(rest))),
+            Some(path) => path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest))),
             None => ("CURRENT", Some(path)),
         };
-        let names: Vec<Box<str>> = names
-            .map(|names| names.split('.').map(Into::into).collect())
-            .unwrap_or_default();
+        let names: Vec<Box<str>> =
+            names.map(|names| names.split('.').map(Into::into).collect()).unwrap_or_default();
         let legal = |name: &str| !name.is_empty() && !name.starts_with('$');
         if !names.iter().all(|name| legal(name)) {
-            return Err(at("").bad(format!(
-                "\"${path}\" is not a field path: a name is empty or begins with $"
-            )));
+            return Err(
+                at("").bad(format!("\"${path}\" is not a field path: a name is empty or begins with $"))
+            );
         }
         if names.len() > PATH_COMPONENTS_MAX {
             return Err(FilterError::TooLarge(format!(
@@ -160,9 +151,7 @@ impl Reader<'_> {
 
     fn one_argument(&mut self, operator: &str, operand: ValueRef<'_>) -> Result<Expr, FilterError> {
         let mut arguments = self.arguments(operator, operand, 1, 1)?;
-        arguments
-            .pop()
-            .ok_or_else(|| at(operator).bad("expected 1 argument"))
+        arguments.pop().ok_or_else(|| at(operator).bad("expected 1 argument"))
     }
 
     fn compare(
@@ -202,10 +191,7 @@ impl Reader<'_> {
             branches.push((self.expr(case)?, self.expr(then)?));
         }
         let default = object.get("default").map(|default| self.expr(default));
-        Ok(Expr::Switch {
-            branches,
-            default: default.transpose()?.map(Box::new),
-        })
+        Ok(Expr::Switch { branches, default: default.transpose()?.map(Box::new) })
     }
 
     fn r#let(&mut self, operand: ValueRef<'_>) -> Result<Expr, FilterError> {
@@ -257,13 +243,10 @@ impl Reader<'_> {
                     && (flags.root().is_null() || flags.root().as_str().is_some()) =>
             {
                 let flags = Some(flags.root()).filter(|flags| !flags.is_null());
-                PatternSource::Fixed(self.parser.expression_pattern(at, text.root(), flags)?)
+                let fixed = self.parser.expression_pattern(at, text.root(), flags)?;
+                PatternSource::Fixed(Box::new(fixed))
             }
-            _ => PatternSource::Computed {
-                pattern,
-                options,
-                cache: PatternCache::default(),
-            },
+            _ => PatternSource::Computed { pattern, options, cache: PatternCache::default() },
         };
         Ok(Expr::RegexMatch(Box::new(RegexMatch { input, pattern })))
     }
@@ -290,9 +273,7 @@ fn members<'a, const N: usize>(
 }
 
 fn expect_object<'a>(at: At<'_>, operand: ValueRef<'a>) -> Result<ObjectRef<'a>, FilterError> {
-    operand
-        .as_object()
-        .ok_or_else(|| at.bad("expected an object"))
+    operand.as_object().ok_or_else(|| at.bad("expected an object"))
 }
 
 fn is_operator(object: ObjectRef<'_>) -> bool {
@@ -302,8 +283,7 @@ fn is_operator(object: ObjectRef<'_>) -> bool {
 /// Names of users' variables begin with a small letter; only `CURRENT` may be given anew.
 fn check_variable(at: At<'_>, name: &str) -> Result<(), FilterError> {
     let first = |letter: char| letter.is_ascii_lowercase() || !letter.is_ascii();
-    let other =
-        |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || !letter.is_ascii();
+    let other = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || !letter.is_ascii();
     if name == "CURRENT" || (name.starts_with(first) && name.chars().all(other)) {
         return Ok(());
     }

@@ -28,9 +28,7 @@ pub(super) fn call<'e>(
         (Function::ToLower, [value]) => Value::text(&text(value)?.to_ascii_lowercase(), budget)?,
         (Function::ToUpper, [value]) => Value::text(&text(value)?.to_ascii_uppercase(), budget)?,
         (Function::CompareCaseless, [a, b]) => sign(compare_caseless(&text(a)?, &text(b)?)),
-        (Function::LengthInCharacters, [value]) => {
-            Value::count(required(function, value)?.chars().count())
-        }
+        (Function::LengthInCharacters, [value]) => Value::count(required(function, value)?.chars().count()),
         (Function::LengthInBytes, [value]) => Value::count(required(function, value)?.len()),
         (Function::Substring, [value, start, length]) => {
             let (start, length) = (position(function, start)?, position(function, length)?);
@@ -43,9 +41,7 @@ pub(super) fn call<'e>(
             let bounds: Result<Vec<_>, _> = bounds.iter().map(|b| position(function, b)).collect();
             index_of(value, wanted, &bounds?).map_or(Value::int(-1), Value::count)
         }
-        (Function::Split, [value, separator]) if value.is_nothing() || separator.is_nothing() => {
-            Value::NULL
-        }
+        (Function::Split, [value, separator]) if value.is_nothing() || separator.is_nothing() => Value::NULL,
         (Function::Split, [value, separator]) => {
             let (value, separator) = (required(function, value)?, required(function, separator)?);
             split(value, separator, budget)?
@@ -65,21 +61,14 @@ fn coerced(function: Function, value: &Value<'_>) -> Result<String, EvalError> {
 }
 
 fn required<'v>(function: Function, value: &'v Value<'_>) -> Result<&'v str, EvalError> {
-    value
-        .as_str()
-        .ok_or_else(|| EvalError::expression(function.name(), "expected a string"))
+    value.as_str().ok_or_else(|| EvalError::expression(function.name(), "expected a string"))
 }
 
 fn position(function: Function, value: &Value<'_>) -> Result<usize, EvalError> {
     let number = value.get().and_then(whole);
     number
         .and_then(|number| usize::try_from(number).ok())
-        .ok_or_else(|| {
-            EvalError::expression(
-                function.name(),
-                "expected a whole number that is not negative",
-            )
-        })
+        .ok_or_else(|| EvalError::expression(function.name(), "expected a whole number that is not negative"))
 }
 
 fn compare_caseless(a: &str, b: &str) -> Ordering {
@@ -124,12 +113,8 @@ pub(super) fn regex_match<'e>(
     let wrong = |reason: &str| EvalError::expression("$regexMatch", reason);
     let input = evaluation.value(&parts.input)?;
     let pattern = match &parts.pattern {
-        PatternSource::Fixed(pattern) => Ok(pattern),
-        PatternSource::Computed {
-            pattern,
-            options,
-            cache,
-        } => {
+        PatternSource::Fixed(pattern) => Ok(&**pattern),
+        PatternSource::Computed { pattern, options, cache } => {
             let pattern = evaluation.value(pattern)?;
             let options = evaluation.value(options)?;
             if pattern.is_nothing() {
@@ -137,11 +122,7 @@ pub(super) fn regex_match<'e>(
             }
             let text = pattern.as_str();
             let text = text.ok_or_else(|| wrong("expected a string as regex"))?;
-            let flags = if options.is_nothing() {
-                Some("")
-            } else {
-                options.as_str()
-            };
+            let flags = if options.is_nothing() { Some("") } else { options.as_str() };
             let flags = flags.ok_or_else(|| wrong("expected a string as options"))?;
             Err(cache.get(text, flags, evaluation.budget)?)
         }
@@ -154,8 +135,8 @@ pub(super) fn regex_match<'e>(
     };
     evaluation.budget.step(text.as_bytes().len())?;
     let found = match &pattern {
-        Ok(fixed) => fixed.is_found_in(text)?,
-        Err(computed) => computed.is_found_in(text)?,
+        Ok(fixed) => fixed.is_found_in(text, evaluation.patience)?,
+        Err(computed) => computed.is_found_in(text, evaluation.patience)?,
     };
     Ok(Value::bool(found))
 }
@@ -194,11 +175,7 @@ impl PatternCache {
         if kept.len() == CACHE_MAX {
             kept.remove(0);
         }
-        kept.push(Cached {
-            text: text.to_owned(),
-            flags: flags.to_owned(),
-            pattern: Arc::clone(&pattern),
-        });
+        kept.push(Cached { text: text.to_owned(), flags: flags.to_owned(), pattern: Arc::clone(&pattern) });
         Ok(pattern)
     }
 }

@@ -74,7 +74,7 @@ pub(super) struct RegexMatch {
 /// The pattern of a `$regexMatch`.
 #[derive(Debug)]
 pub(super) enum PatternSource {
-    Fixed(Pattern),
+    Fixed(Box<Pattern>),
     /// Pattern and options are computed for each document.
     Computed {
         pattern: Expr,
@@ -153,9 +153,6 @@ pub(super) const FUNCTIONS: [(&str, Function, usize, usize); 29] = [
 impl Function {
     /// The name, for errors.
     pub(super) fn name(self) -> &'static str {
-        FUNCTIONS
-            .iter()
-            .find(|(_, function, ..)| *function == self)
-            .map_or("$expr", |(name, ..)| name)
+        FUNCTIONS.iter().find(|(_, function, ..)| *function == self).map_or("$expr", |(name, ..)| name)
     }
 }

@@ -110,11 +110,7 @@ impl<'e> Value<'e> {
     }
 
     /// Follows names through objects. Arrays on the way give an array of what their objects yield.
-    pub(super) fn follow(
-        &self,
-        names: &[Box<str>],
-        budget: &Budget,
-    ) -> Result<Value<'e>, EvalError> {
+    pub(super) fn follow(&self, names: &[Box<str>], budget: &Budget) -> Result<Value<'e>, EvalError> {
         match self {
             _ if names.is_empty() => Ok(self.clone()),
             Self::Missing => Ok(Self::Missing),
@@ -128,20 +124,14 @@ impl<'e> Value<'e> {
     }
 }
 
-fn follow<'v>(
-    value: ValueRef<'v>,
-    names: &[Box<str>],
-    budget: &Budget,
-) -> Result<Value<'v>, EvalError> {
+fn follow<'v>(value: ValueRef<'v>, names: &[Box<str>], budget: &Budget) -> Result<Value<'v>, EvalError> {
     let Some((name, rest)) = names.split_first() else {
         return Ok(Value::Part(value));
     };
     match value {
         ValueRef::Object(object) => {
             budget.step(value.byte_len() / 8)?;
-            object
-                .get(name)
-                .map_or(Ok(Value::Missing), |value| follow(value, rest, budget))
+            object.get(name).map_or(Ok(Value::Missing), |value| follow(value, rest, budget))
         }
         ValueRef::Array(array) => {
             let mut found = ArrayBuilder::new();
@@ -162,11 +152,7 @@ fn follow<'v>(
 }
 
 /// The total order, with a missing value below all others.
-pub(super) fn compare(
-    a: &Value<'_>,
-    b: &Value<'_>,
-    budget: &Budget,
-) -> Result<Ordering, EvalError> {
+pub(super) fn compare(a: &Value<'_>, b: &Value<'_>, budget: &Budget) -> Result<Ordering, EvalError> {
     Ok(match (a.get(), b.get()) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Less,

@@ -17,10 +17,7 @@ enum Step<'a, 's> {
 }
 
 /// The values of the compound key that comes first in the order of the sort.
-pub(super) fn select<'a>(
-    fields: &[Field],
-    document: ValueRef<'a>,
-) -> Result<Vec<Key<'a>>, SortError> {
+pub(super) fn select<'a>(fields: &[Field], document: ValueRef<'a>) -> Result<Vec<Key<'a>>, SortError> {
     let steps = fields.iter().map(|field| match document {
         ValueRef::Object(_) => Step::Follow(document, field.path.components()),
         _ => Step::Done(Some(ValueRef::Null)),
@@ -156,11 +153,7 @@ impl<'a, 's> Selection<'a, 's> {
                 (a, b) => a.is_some().cmp(&b.is_some()),
             };
             if order.is_ne() {
-                return if field.descending {
-                    order.reverse()
-                } else {
-                    order
-                };
+                return if field.descending { order.reverse() } else { order };
             }
         }
         Ordering::Equal

@@ -96,11 +96,7 @@ const fn cut(value: &Scalar) -> usize {
 pub(in crate::filter) const fn double_key(value: f64) -> u64 {
     // Adding zero makes one zero of the two.
     let bits = (value + 0.0).to_bits();
-    if bits >> 63 == 1 {
-        !bits
-    } else {
-        bits | 1 << 63
-    }
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
 /// Integers are rounded to the nearest double, which keeps the order.

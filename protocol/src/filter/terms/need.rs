@@ -116,11 +116,7 @@ fn leaf_need(leaf: &Leaf, outer: Option<&str>) -> Need {
     match &leaf.predicate {
         Predicate::Equals(literal) => literal_need(&path, literal.value()),
         Predicate::Compare(comparison, literal) => range_need(path, *comparison, literal),
-        Predicate::In(set) => Need::Any(
-            (set.members())
-                .map(|member| literal_need(&path, member))
-                .collect(),
-        ),
+        Predicate::In(set) => Need::Any((set.members()).map(|member| literal_need(&path, member)).collect()),
         // The conditions inside bear the path of the array, as their elements' terms do.
         Predicate::ElementValue(node) => element_need(node, outer),
         Predicate::ElementDocument(node) => node.need(Some(&path)),
@@ -157,10 +153,7 @@ fn collect(path: &str, value: ValueRef<'_>, needs: &mut Vec<Need>) {
         }
         scalar => {
             if let Some(scalar) = ScalarRef::of(scalar) {
-                needs.push(Need::Equals {
-                    path: path.to_owned(),
-                    value: scalar.to_scalar(),
-                });
+                needs.push(Need::Equals { path: path.to_owned(), value: scalar.to_scalar() });
             }
         }
     }
@@ -171,10 +164,7 @@ fn range_need(path: String, comparison: Comparison, literal: &Literal) -> Need {
         Some(value @ (ScalarRef::Number(_) | ScalarRef::String(_))) => value.to_scalar(),
         _ => return Need::Anything,
     };
-    let inclusive = matches!(
-        comparison,
-        Comparison::LessOrEqual | Comparison::GreaterOrEqual
-    );
+    let inclusive = matches!(comparison, Comparison::LessOrEqual | Comparison::GreaterOrEqual);
     let bound = Some(Bound { value, inclusive });
     let (low, high) = match comparison {
         Comparison::Greater | Comparison::GreaterOrEqual => (bound, None),
@@ -189,66 +179,45 @@ fn element_need(node: &Node, outer: Option<&str>) -> Need {
     let Node::All(nodes) = node else {
         return node.need(outer);
     };
-    let mut needs: Vec<Need> = Vec::new();
-    let mut range = None;
+    let mut needs = Vec::new();
+    let mut range: Option<Need> = None;
     for node in nodes {
         let need = node.need(outer);
-        let compares =
-            matches!(node, Node::Leaf(leaf) if matches!(leaf.predicate, Predicate::Compare(..)));
-        match range.take() {
-            _ if !compares => needs.push(need),
-            None => range = Some(need),
-            Some(known) => match intersection(known, need) {
-                Ok(both) => range = Some(both),
-                Err([known, need]) => {
-                    needs.push(known);
-                    range = Some(need);
-                }
-            },
+        if !is_comparison(node) {
+            needs.push(need);
+            continue;
+        }
+        let joined = range.as_ref().and_then(|known| intersection(known, &need));
+        match joined {
+            Some(joined) => range = Some(joined),
+            None => needs.extend(range.replace(need)),
         }
     }
     needs.extend(range);
     Need::All(needs)
 }
 
-/// One range of a lower and an upper bound, if that is what the two are.
-fn intersection(a: Need, b: Need) -> Result<Need, [Need; 2]> {
-    match (a, b) {
-        (
-            Need::Range {
-                path,
-                low: Some(low),
-                high: None,
-            },
-            Need::Range {
-                low: None,
-                high: Some(high),
-                ..
-            },
-        )
-        | (
-            Need::Range {
-                path,
-                low: None,
-                high: Some(high),
-            },
-            Need::Range {
-                low: Some(low),
-                high: None,
-                ..
-            },
-        ) if same_kind(&low.value, &high.value) => Ok(Need::Range {
-            path,
-            low: Some(low),
-            high: Some(high),
-        }),
-        (a, b) => Err([a, b]),
+const fn is_comparison(node: &Node) -> bool {
+    match node {
+        Node::Leaf(leaf) => matches!(leaf.predicate, Predicate::Compare(..)),
+        _ => false,
     }
 }
 
+/// One range of a lower and an upper bound, if that is what the two are.
+fn intersection(a: &Need, b: &Need) -> Option<Need> {
+    let ends = |need: &Need| match need {
+        Need::Range { path, low, high } => Some((path.clone(), low.clone(), high.clone())),
+        _ => None,
+    };
+    let ((path, a_low, a_high), (_, b_low, b_high)) = (ends(a)?, ends(b)?);
+    if (a_low.is_some() && b_low.is_some()) || (a_high.is_some() && b_high.is_some()) {
+        return None;
+    }
+    let (low, high) = (a_low.or(b_low)?, a_high.or(b_high)?);
+    same_kind(&low.value, &high.value).then_some(Need::Range { path, low: Some(low), high: Some(high) })
+}
+
 const fn same_kind(a: &Scalar, b: &Scalar) -> bool {
-    matches!(
-        (a, b),
-        (Scalar::Number(_), Scalar::Number(_)) | (Scalar::String(_), Scalar::String(_))
-    )
+    matches!((a, b), (Scalar::Number(_), Scalar::Number(_)) | (Scalar::String(_), Scalar::String(_)))
 }

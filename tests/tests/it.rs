@@ -1,0 +1,17 @@
+//! All tests that run real processes or read the source tree: one binary, so that it links once.
+
+#[cfg(test)]
+mod it {
+    mod arrows;
+    mod bad_input;
+    mod cli;
+    mod contract;
+    mod crash;
+    mod disk_full;
+    mod filters_over_rest;
+    mod flips;
+    mod linearizable;
+    mod objects;
+    mod shutdown;
+    mod support;
+}
