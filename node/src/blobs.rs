@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use assetmesh_protocol::ids::AssetId;
 use tokio::runtime::Handle;
@@ -56,6 +57,9 @@ pub struct Config {
     pub chunks_in_hand_max: usize,
     /// Chunk buffers of one upload. 4: one being filled, one on its way, two being written.
     pub chunks_per_upload: usize,
+    /// An upload that has written nothing for so long gives its buffer up when others wait for one: what it
+    /// holds is stored as it is. 1 s: a stalled or hostile client must not stop the others.
+    pub upload_patience: Duration,
     /// Chunks in one commit. 16: larger commits are no faster, and keep small uploads waiting.
     pub chunks_per_commit: usize,
     /// Acknowledgements in one commit. 1024: one sync for all who wait.
@@ -71,6 +75,7 @@ impl Default for Config {
             mailbox_max: 256,
             chunks_in_hand_max: 96,
             chunks_per_upload: 4,
+            upload_patience: Duration::from_secs(1),
             chunks_per_commit: 16,
             answers_per_commit: 1024,
             read_ahead_chunks: 2,
@@ -219,7 +224,7 @@ impl Blobs {
         let shared = Arc::new(Shared {
             backend,
             metrics: Metrics::default(),
-            pool: Pool::new(config.chunks_in_hand_max),
+            pool: Pool::new(config.chunks_in_hand_max, config.upload_patience),
             numbers: AtomicU64::new(number.0),
             readers: Readers::default(),
             damaged: std::sync::Mutex::default(),

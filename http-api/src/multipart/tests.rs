@@ -12,6 +12,8 @@ const BODY: &[u8] = b"--XyZ\r\n\
     {}\r\n--XyZ\r\n\
     Content-Disposition: form-data; name=\"empty\"\r\n\r\n\
     \r\n--XyZ\r\n\
+    Content-Disposition: form-data; name=\"bare\"\r\n\r\n\
+    --XyZ\r\n\
     Content-Disposition: form-data; name=\"dashes\"\r\n\r\n\
     --XyY\r\n--XyZ--\r\nepilogue";
 
@@ -48,6 +50,7 @@ fn expected() -> Parts {
         ("asset", &b"one\r\ntwo\r\n--Xy\r\n-\r"[..]),
         ("asset_metadata", b"{}"),
         ("empty", b""),
+        ("bare", b""),
         ("dashes", b"--XyY"),
     ]
     .map(|(name, content)| (name.to_owned(), content.to_vec()))

@@ -1,6 +1,7 @@
 //! A node behind a real listener, and a client that writes exactly the bytes it is told to.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use assetmesh_http_api::{Config, serve};
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,11 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A node that serves until it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    _node: Node,
+    node: Node,
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinSet<std::io::Result<()>>,
-    _stop: DropGuard,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// One answer.
@@ -39,7 +39,21 @@ impl Server {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), config).await
+    }
+
+    /// Stops the node, lets something happen to its files, and starts it again.
+    pub(crate) async fn again(mut self, happens: impl FnOnce(&Path)) -> Self {
+        self.stop.cancel();
+        self.served.join_next().await.unwrap().unwrap().unwrap();
+        self.node.stop().await;
+        let Self { data, node, .. } = self;
+        drop(node);
+        happens(data.path());
+        Self::on(data, Config::default()).await
+    }
+
+    async fn on(data: TempDir, config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = assetmesh_node::Config {
@@ -51,7 +65,7 @@ impl Server {
         let stop = CancellationToken::new();
         let mut served = JoinSet::new();
         served.spawn(serve(listener, node.clone(), config, stop.clone()));
-        Self { address, _node: node, stop: stop.clone(), served, _stop: stop.drop_guard(), _data: data }
+        Self { address, node, stop, served, data }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

@@ -1,5 +1,7 @@
 //! Content: ranges, conditions, headers that cannot be injected, names that are no paths.
 
+use std::path::Path;
+
 use rstest::rstest;
 
 use crate::client::{METADATA, Reply, Server, metadata};
@@ -146,4 +148,51 @@ async fn deleted_content_is_gone() {
     assert_eq!(server.get(&path).await.status, 200);
     server.call("DELETE", "/asset/object:1.0-t", "", b"").await;
     assert_eq!(server.get(&path).await.refused(404), "File not found");
+}
+
+/// Flips one bit of the content's byte at `offset` in the blob file.
+fn flip(data: &Path, content: &[u8], offset: usize) {
+    let file = data.join("blobs.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let mark = &content[offset..offset + 32];
+    let at = bytes.windows(32).position(|window| window == mark).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+}
+
+/// Bytes without a period, so that each place is found again in a file.
+fn unlike(size: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(size)
+    .collect()
+}
+
+#[tokio::test]
+async fn damage_at_the_start_is_500_and_never_wrong_bytes() {
+    let server = Server::start().await;
+    let content = unlike(3_000_000);
+    let path = stored(&server, &part("d", "text/plain"), &content).await;
+    let server = server.again(|data| flip(data, &content, 5)).await;
+    let reply = server.get(&path).await;
+    assert!(reply.refused(500).contains("damaged"));
+    assert_eq!(reply.json()["code"], "integrity");
+    assert_eq!(server.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn damage_midway_cuts_the_connection_after_the_last_true_byte() {
+    let server = Server::start().await;
+    let content = unlike(3_000_000);
+    let path = stored(&server, &part("d", "text/plain"), &content).await;
+    let server = server.again(|data| flip(data, &content, 2_500_000)).await;
+    let reply = server.get(&path).await;
+    assert_eq!((reply.status, reply.header("content-length")), (200, Some("3000000")));
+    assert!(reply.body.len() < 2_500_001, "{}", reply.body.len());
+    assert!(content.starts_with(&reply.body));
+    let good = fetch(&server, &path, "Range: bytes=0-99\r\n").await;
+    assert_eq!((good.status, &good.body[..]), (206, &content[..100]));
 }

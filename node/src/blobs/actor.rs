@@ -10,8 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{BlobNumber, Change, Found, Place};
-use super::buffer::Buffer;
+use super::backend::{BlobNumber, Change, Content, Found, Place};
 use super::shared::{Returned, Shared, Ticket, lock};
 use super::state::{Clearing, State};
 use super::{Error, Lease, StoredBlob};
@@ -24,7 +23,7 @@ const CLEARED_BUSY: usize = 16;
 /// What the writer is asked.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A full chunk of an upload.
+    /// A chunk of an upload.
     Chunk(ChunkWrite),
     /// The rest of an upload.
     Finish { write: FinishWrite, reply: Reply<Result<StoredBlob, Error>> },
@@ -40,11 +39,11 @@ pub(crate) enum Message {
     Wake,
 }
 
-/// A full chunk, and the pieces of outboard that it completed.
+/// A chunk, and the pieces of outboard that are complete.
 #[derive(Debug)]
 pub(crate) struct ChunkWrite {
     pub(crate) ticket: Arc<Ticket>,
-    pub(crate) chunk: (u32, Buffer),
+    pub(crate) chunk: (u32, Content),
     pub(crate) pieces: Vec<(u32, Vec<u8>)>,
 }
 
@@ -54,7 +53,7 @@ pub(crate) struct FinishWrite {
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) id: AssetId,
     pub(crate) size: u64,
-    pub(crate) chunk: Option<(u32, Buffer)>,
+    pub(crate) chunk: Option<(u32, Content)>,
     pub(crate) pieces: Vec<(u32, Vec<u8>)>,
 }
 
@@ -208,7 +207,10 @@ impl Writer {
         if write.ticket.check().is_err() {
             return;
         }
-        self.uploads.entry(write.ticket.number).or_insert_with(|| Arc::clone(&write.ticket));
+        let number = write.ticket.number;
+        if self.uploads.insert(number, Arc::clone(&write.ticket)).is_none() {
+            batch.changes.push(Change::Begin { number });
+        }
         batch.add_content(write.ticket.number, Some(write.chunk), write.pieces);
         batch.tickets.push(write.ticket);
     }
@@ -388,8 +390,13 @@ impl Writer {
 }
 
 impl Batch {
-    fn add_content(&mut self, number: BlobNumber, chunk: Option<(u32, Buffer)>, pieces: Vec<(u32, Vec<u8>)>) {
-        let chunk = chunk.map(|(index, bytes)| Change::Chunk { number, index, bytes });
+    fn add_content(
+        &mut self,
+        number: BlobNumber,
+        chunk: Option<(u32, Content)>,
+        pieces: Vec<(u32, Vec<u8>)>,
+    ) {
+        let chunk = chunk.map(|(first_group, bytes)| Change::Chunk { number, first_group, bytes });
         let pieces = pieces.into_iter().map(|(index, bytes)| Change::Piece { number, index, bytes });
         for change in chunk.into_iter().chain(pieces) {
             self.chunks += usize::from(matches!(change, Change::Chunk { .. }));

@@ -1,6 +1,7 @@
 //! What a blob store needs of the place where bytes lie. Only the writer thread calls what changes it.
 
 use std::fmt::Debug;
+use std::ops::Deref;
 
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
@@ -8,11 +9,9 @@ use bytes::Bytes;
 use super::buffer::Buffer;
 use super::{Error, Stats, tree};
 
-/// Bytes of one chunk: 63 groups. Just below 1 MiB, because the database rounds a value and its key up to
+/// Bytes of a full chunk: 63 groups. Just below 1 MiB, because the database rounds a value and its key up to
 /// a power of two.
 pub(crate) const CHUNK_BYTES: usize = 63 * tree::GROUP_BYTES;
-/// Groups of one chunk.
-pub(crate) const CHUNK_GROUPS: u64 = 63;
 /// Content up to this size is one small value: it is one group and needs no outboard.
 pub(crate) const SMALL_BYTES_MAX: usize = tree::GROUP_BYTES;
 /// Nodes in one piece of an outboard: just below 16 KiB, for the same reason as [`CHUNK_BYTES`].
@@ -40,11 +39,33 @@ pub(crate) struct Found {
     pub(crate) place: Place,
 }
 
+/// The bytes of a chunk on their way.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Whole groups, and at the end of a blob what is left.
+    Buffer(Buffer),
+    /// Less than a group, at the end of a blob.
+    Tail(Vec<u8>),
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Tail(bytes) => bytes,
+        }
+    }
+}
+
 /// One step of a commit.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A chunk of an upload. Chunk 0 also marks the number as unfinished.
-    Chunk { number: BlobNumber, index: u32, bytes: Buffer },
+    /// An upload begins: its number is marked as unfinished.
+    Begin { number: BlobNumber },
+    /// A chunk of an upload, named by its first group.
+    Chunk { number: BlobNumber, first_group: u32, bytes: Content },
     /// A piece of the outboard of an upload.
     Piece { number: BlobNumber, index: u32, bytes: Vec<u8> },
     /// All of an upload is there: the blob begins to exist.
@@ -62,7 +83,7 @@ impl Change {
             Self::Chunk { bytes, .. } => bytes.len() as u64,
             Self::Piece { bytes, .. } => bytes.len() as u64,
             Self::Small { bytes, .. } => bytes.len() as u64,
-            Self::Finish { .. } | Self::Forget { .. } => 0,
+            Self::Begin { .. } | Self::Finish { .. } | Self::Forget { .. } => 0,
         }
     }
 }
@@ -86,8 +107,8 @@ pub(crate) trait Backend: Debug + Send + Sync + 'static {
     fn find(&self, id: &AssetId) -> Result<Option<Found>, Error>;
     /// The content of a small blob.
     fn small(&self, id: &AssetId) -> Result<Option<Bytes>, Error>;
-    /// One chunk.
-    fn chunk(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error>;
+    /// The last chunk that begins at or before a group, with its first group.
+    fn chunk(&self, number: BlobNumber, group: u32) -> Result<Option<(u32, Bytes)>, Error>;
     /// One piece of an outboard.
     fn piece(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error>;
     /// The totals that are kept with each commit.

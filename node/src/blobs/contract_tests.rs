@@ -307,6 +307,44 @@ async fn a_slow_reader_and_many_uploads_stay_within_their_buffers(
 
 #[rstest]
 #[tokio::test]
+async fn stalled_uploads_do_not_keep_others_waiting(#[values(Kind::Redb, Kind::Memory)] kind: Kind) {
+    let kit = Kit::with_config(
+        kind,
+        Config { chunks_in_hand_max: 3, upload_patience: Duration::from_millis(20), ..Config::default() },
+    );
+    let mut stalled = vec![];
+    for seed in 0..7_u64 {
+        let bytes = Bytes::from(content(2 * CHUNK_BYTES + 70_000, seed));
+        let mut upload = kit.blobs.begin();
+        // Each stops somewhere else, some of them twice.
+        let stop = 40_000 + 20_000 * seed as usize;
+        upload.write(bytes.slice(..stop)).await.unwrap();
+        stalled.push((upload, bytes, stop));
+    }
+    let quick = kit.keep(&content(3 * CHUNK_BYTES, 100)).await;
+    let mut ids = vec![quick];
+    for (mut upload, bytes, stop) in stalled {
+        upload.write(bytes.slice(stop..stop + 50_000)).await.unwrap();
+        let other = kit.keep(&content(CHUNK_BYTES, 200 + stop as u64)).await;
+        upload.write(bytes.slice(stop + 50_000..)).await.unwrap();
+        let stored = upload.finish().await.unwrap();
+        assert_eq!(stored.id, AssetId::of(&bytes));
+        kit.records.add(stored.id);
+        assert!(kit.get(&stored.id, 0..u64::MAX).await.unwrap() == bytes);
+        let middle = CHUNK_BYTES as u64 - 9;
+        assert!(kit.get(&stored.id, middle..middle + 18).await.unwrap() == bytes[middle as usize..][..18]);
+        ids.extend([other, stored.id]);
+    }
+    for seed in 0..4 {
+        let mut dropped = kit.blobs.begin();
+        dropped.write(content(50_000, 300 + seed).into()).await.unwrap();
+        ids.push(kit.keep(&content(CHUNK_BYTES, 400 + seed)).await);
+    }
+    kit.holds_only(&ids).await;
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_stopped_store_says_so(#[values(Kind::Redb, Kind::Memory)] kind: Kind) {
     let kit = Kit::new(kind);
     let blobs = kit.blobs.clone();

@@ -336,7 +336,7 @@ async fn judge(bytes: Vec<u8>, steps: &[Step], cut: usize) -> Result<(), String>
     let ids: Vec<AssetId> = steps.iter().filter(|step| step.present).map(|step| step.id).collect();
     ids.iter().for_each(|id| records.add(*id));
     let disk = TestDisk::holding(bytes);
-    let kit = Kit::try_on(&disk, records).map_err(|error| error.to_string())?;
+    let kit = Kit::try_on(&disk, records, Config::default()).map_err(|error| error.to_string())?;
     kit.blobs.settle().await.map_err(|error| error.to_string())?;
     let damages = kit.damages().await;
     if !damages.is_empty() {
@@ -415,11 +415,9 @@ async fn a_number_is_not_used_again_while_its_chunks_are_there() {
 async fn chunks_still_on_their_way_when_an_upload_is_dropped_are_not_stored() {
     let memory = Arc::new(Memory::default());
     let kit = Kit::on_memory(Arc::clone(&memory));
-    let stuck = memory.lock();
-    let first = tokio::spawn({
-        let blobs = kit.blobs.clone();
-        async move { put(&blobs, b"the writer is at this one").await.map(|stored| stored.id) }
-    });
+    let stuck = memory.hold_up();
+    let mut first = Box::pin(kit.put(b"the writer is at this one"));
+    assert!(futures_util::future::poll_immediate(&mut first).await.is_none());
     let mut uploads = vec![];
     // More than two commits take, so that the numbers are cleared while chunks are still waiting.
     for seed in 0..14 {
@@ -429,7 +427,7 @@ async fn chunks_still_on_their_way_when_an_upload_is_dropped_are_not_stored() {
     }
     uploads.into_iter().rev().for_each(drop);
     drop(stuck);
-    first.await.unwrap().unwrap();
+    drop(first.await.unwrap());
     kit.holds_only(&[]).await;
 }
 
@@ -439,7 +437,7 @@ async fn settled_means_that_all_that_was_let_go_is_looked_at() {
     let kit = Kit::on_memory(Arc::clone(&memory));
     let stored = kit.put(b"let go").await.unwrap();
     let id = stored.id;
-    let stuck = memory.lock();
+    let stuck = memory.hold_up();
     let mut busy = Box::pin(kit.put(b"the writer has begun a commit with this one"));
     assert!(futures_util::future::poll_immediate(&mut busy).await.is_none());
     while kit.blobs.mailbox.capacity() < kit.blobs.mailbox.max_capacity() {

@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Error;
-use super::backend::{BlobNumber, CHUNK_BYTES, CHUNK_GROUPS, Found, PIECE_NODES, Place};
+use super::backend::{BlobNumber, Found, PIECE_NODES, Place};
 use super::shared::{Reading, Shared, lock};
 use super::tree::{Fault, GROUP_BYTES, NODE_BYTES, Walk, groups, hash_group};
 
@@ -169,18 +169,21 @@ impl Reader {
     }
 
     fn chunk(&mut self, number: BlobNumber) -> Result<Bytes, Error> {
-        let index = self.range.start / CHUNK_BYTES as u64;
-        let start = index * CHUNK_BYTES as u64;
-        let len = (self.blob.size() - start).min(CHUNK_BYTES as u64);
-        let end = self.range.end.min(start + len);
-        let chunk = u32::try_from(index)
-            .map_err(|_| self.damaged(start))
-            .and_then(|index| self.read(start, self.blob.shared.backend.chunk(number, index)))?;
-        if chunk.len() as u64 != len {
-            return Err(self.damaged(start));
+        let size = self.blob.size();
+        let group = self.range.start / GROUP_BYTES as u64;
+        let offset = group * GROUP_BYTES as u64;
+        let found = u32::try_from(group)
+            .map_err(|_| self.damaged(offset))
+            .and_then(|group| self.read(offset, self.blob.shared.backend.chunk(number, group)));
+        let (first_group, chunk) = found?;
+        let start = u64::from(first_group) * GROUP_BYTES as u64;
+        let chunk_end = start + chunk.len() as u64;
+        let is_whole = chunk.len().is_multiple_of(GROUP_BYTES) || chunk_end == size;
+        if !is_whole || chunk_end <= offset || chunk_end > size {
+            return Err(self.damaged(offset));
         }
-        let last = groups(end).min((index + 1) * CHUNK_GROUPS);
-        for _ in self.range.start / GROUP_BYTES as u64..last {
+        let end = self.range.end.min(chunk_end);
+        for _ in group..groups(end) {
             self.verify(number, start, &chunk)?;
         }
         Ok(chunk.slice((self.range.start - start) as usize..(end - start) as usize))

@@ -17,7 +17,7 @@ type ChunkKey = (u64, u32);
 const BLOBS: TableDefinition<Id, (u64, u64)> = TableDefinition::new("blobs-1");
 /// Small blobs: id → content.
 const SMALL: TableDefinition<Id, &[u8]> = TableDefinition::new("small-1");
-/// (number, index) → 63 groups of content; the last chunk of a blob may be shorter.
+/// (number, first group) → content from there on: 63 groups, or fewer where the upload stalled or ended.
 const CHUNKS: TableDefinition<ChunkKey, &[u8]> = TableDefinition::new("chunks-1");
 /// (number, index) → 255 nodes of an outboard; the last piece may be shorter.
 const PIECES: TableDefinition<ChunkKey, &[u8]> = TableDefinition::new("outboards-1");
@@ -105,10 +105,11 @@ impl Backend for Tables {
         })
     }
 
-    fn chunk(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error> {
+    fn chunk(&self, number: BlobNumber, group: u32) -> Result<Option<(u32, Bytes)>, Error> {
         self.view(|transaction| {
-            let row = transaction.open_table(CHUNKS)?.get_owned((number.0, index))?;
-            Ok(row.map(|row| Bytes::from_owner(Row(row))))
+            let range = (number.0, 0)..=(number.0, group);
+            let row = transaction.open_table(CHUNKS)?.range_owned(range)?.next_back().transpose()?;
+            Ok(row.map(|(key, bytes)| (key.value().1, Bytes::from_owner(Row(bytes)))))
         })
     }
 
@@ -230,13 +231,16 @@ impl<'a> Writing<'a> {
 
     fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
-            Change::Chunk { number, index, bytes } => {
-                if *index == 0 {
-                    self.unfinished.insert(number.0, ())?;
-                }
+            Change::Begin { number } => {
+                self.unfinished.insert(number.0, ())?;
+            }
+            Change::Chunk { number, first_group, bytes } => {
                 self.totals.taken += rounded(bytes.len());
                 // The one copy: from the upload's buffer into the page.
-                self.chunks.insert_reserve((number.0, *index), bytes.len())?.as_mut().copy_from_slice(bytes);
+                self.chunks
+                    .insert_reserve((number.0, *first_group), bytes.len())?
+                    .as_mut()
+                    .copy_from_slice(bytes);
             }
             Change::Piece { number, index, bytes } => {
                 self.totals.taken += rounded(bytes.len());

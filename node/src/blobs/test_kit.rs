@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard};
 
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
@@ -53,9 +53,18 @@ pub(crate) enum Kind {
 
 impl Kit {
     pub(crate) fn new(kind: Kind) -> Self {
+        Self::with_config(kind, Config::default())
+    }
+
+    pub(crate) fn with_config(kind: Kind, config: Config) -> Self {
         match kind {
-            Kind::Redb => Self::on_disk(&TestDisk::made("blobs", FORMAT)),
-            Kind::Memory => Self::on(Arc::new(Memory::default()), watch::channel(None).1, Records::default()),
+            Kind::Redb => {
+                let disk = TestDisk::made("blobs", FORMAT);
+                Self::try_on(&disk, Records::default(), config).unwrap()
+            }
+            Kind::Memory => {
+                Self::on(Arc::new(Memory::default()), watch::channel(None).1, Records::default(), config)
+            }
         }
     }
 
@@ -64,24 +73,29 @@ impl Kit {
     }
 
     pub(crate) fn on_memory(memory: Arc<Memory>) -> Self {
-        Self::on(memory, watch::channel(None).1, Records::default())
+        Self::on(memory, watch::channel(None).1, Records::default(), Config::default())
     }
 
     /// Keeps no page in memory, so that each read sees the disk.
     pub(crate) fn with_records(disk: &TestDisk, records: Records) -> Self {
-        Self::try_on(disk, records).unwrap()
+        Self::try_on(disk, records, Config::default()).unwrap()
     }
 
-    pub(crate) fn try_on(disk: &TestDisk, records: Records) -> Result<Self, Error> {
-        let config = StoreConfig { cache_bytes: 0, ..StoreConfig::default() };
-        let store = disk.store("blobs", FORMAT, config)?;
+    pub(crate) fn try_on(disk: &TestDisk, records: Records, config: Config) -> Result<Self, Error> {
+        let uncached = StoreConfig { cache_bytes: 0, ..StoreConfig::default() };
+        let store = disk.store("blobs", FORMAT, uncached)?;
         let failure = store.failure();
-        Ok(Self::on(Arc::new(Tables::new(store)?), failure, records))
+        Ok(Self::on(Arc::new(Tables::new(store)?), failure, records, config))
     }
 
-    fn on(backend: Arc<dyn Backend>, failure: watch::Receiver<Option<StoreError>>, records: Records) -> Self {
+    fn on(
+        backend: Arc<dyn Backend>,
+        failure: watch::Receiver<Option<StoreError>>,
+        records: Records,
+        config: Config,
+    ) -> Self {
         let mut tasks = Tasks::default();
-        let blobs = Blobs::start_on(&mut tasks, backend, failure, Config::default()).unwrap();
+        let blobs = Blobs::start_on(&mut tasks, backend, failure, config).unwrap();
         let named = records.clone();
         blobs.set_referenced(Arc::new(move |id| Ok(named.name(id))));
         Self { blobs, records, tasks }
@@ -183,10 +197,31 @@ pub(crate) struct Maps {
     unfinished: BTreeSet<BlobNumber>,
 }
 
+/// Holds everybody up.
+#[derive(Debug)]
+pub(crate) struct HoldUp {
+    _release: std::sync::mpsc::Sender<()>,
+    _thread: std::thread::JoinHandle<()>,
+}
+
 impl Memory {
-    /// While this is held, the writer and all readers wait.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Maps> {
+    fn lock(&self) -> MutexGuard<'_, Maps> {
         self.state.lock().unwrap()
+    }
+
+    /// The writer and all readers wait while the answer lives.
+    pub(crate) fn hold_up(self: &Arc<Self>) -> HoldUp {
+        let (memory, barrier) = (Arc::clone(self), Arc::new(Barrier::new(2)));
+        let begun = Arc::clone(&barrier);
+        let (release, released) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let _held = memory.lock();
+            begun.wait();
+            // Ends when the other side is dropped.
+            let _: Result<(), _> = released.recv();
+        });
+        barrier.wait();
+        HoldUp { _release: release, _thread: thread }
     }
 
     /// Changes what is stored behind the store's back.
@@ -200,9 +235,11 @@ impl Backend for Memory {
         let maps = &mut *self.lock();
         for change in changes {
             match change {
-                Change::Chunk { number, index, bytes } => {
+                Change::Begin { number } => {
                     maps.unfinished.insert(*number);
-                    maps.chunks.insert((*number, *index), Bytes::copy_from_slice(bytes));
+                }
+                Change::Chunk { number, first_group, bytes } => {
+                    maps.chunks.insert((*number, *first_group), Bytes::copy_from_slice(bytes));
                 }
                 Change::Piece { number, index, bytes } => {
                     maps.pieces.insert((*number, *index), bytes.clone().into());
@@ -254,8 +291,10 @@ impl Backend for Memory {
         Ok(self.lock().small.get(id).cloned())
     }
 
-    fn chunk(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error> {
-        Ok(self.lock().chunks.get(&(number, index)).cloned())
+    fn chunk(&self, number: BlobNumber, group: u32) -> Result<Option<(u32, Bytes)>, Error> {
+        let maps = self.lock();
+        let found = maps.chunks.range((number, 0)..=(number, group)).next_back();
+        Ok(found.map(|((_, first_group), bytes)| (*first_group, bytes.clone())))
     }
 
     fn piece(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error> {

@@ -62,6 +62,11 @@ impl Builder {
         Some((left, right))
     }
 
+    /// How many groups it has taken.
+    pub(crate) fn groups(&self) -> u64 {
+        self.groups
+    }
+
     /// Nodes that are final and not yet taken.
     pub(crate) fn nodes(&self) -> usize {
         self.nodes.len() / NODE_BYTES

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::actor::{ChunkWrite, FinishWrite, Message};
-use super::backend::{BlobNumber, CHUNK_BYTES, PIECE_NODES, SMALL_BYTES_MAX};
-use super::buffer::Buffer;
+use super::backend::{BlobNumber, Content, PIECE_NODES, SMALL_BYTES_MAX};
+use super::buffer::{Buffer, Slot};
 use super::shared::{Returned, Shared, Ticket};
 use super::tree::{Builder, GROUP_BYTES, NODE_BYTES};
 use super::{Error, StoredBlob};
@@ -31,10 +31,9 @@ pub struct Upload {
 struct Large {
     ticket: Arc<Ticket>,
     own: Arc<Semaphore>,
-    buffer: Option<Buffer>,
-    /// How much of the buffer is hashed.
-    hashed: usize,
-    chunks: u32,
+    slot: Arc<Slot>,
+    /// What does not fill a group yet.
+    tail: Vec<u8>,
     tree: Builder,
     pieces: u32,
     /// Something may be stored that must be cleared if the upload does not finish.
@@ -61,7 +60,7 @@ impl Upload {
             return Ok(());
         }
         let number = BlobNumber(self.shared.numbers.fetch_add(1, Ordering::Relaxed));
-        let large = Box::new(Large::new(number, self.shared.config.chunks_per_upload));
+        let large = Box::new(Large::new(&self.shared, self.mailbox.clone(), number));
         let small = std::mem::take(&mut self.small);
         let large = self.large.insert(large);
         large.write(&self.shared, &self.mailbox, &small).await?;
@@ -75,16 +74,18 @@ impl Upload {
     pub async fn finish(mut self) -> Result<StoredBlob, Error> {
         let room = self.mailbox.clone().reserve_owned().await.map_err(|_| Error::Stopped)?;
         let (reply, answer) = oneshot::channel();
+        if let Some(large) = &self.large {
+            large.ticket.check()?;
+        }
         let message = match self.large.take() {
             None => {
                 let bytes = Bytes::from(std::mem::take(&mut self.small));
                 Message::Small { id: AssetId::of(&bytes), bytes, reply }
             }
             Some(mut large) => {
-                large.ticket.check()?;
-                let write = large.finish(self.size).ok_or(Error::Stopped)?;
                 // From here on the writer clears up, whatever happens.
-                large.sent = false;
+                self.shared.pool.forget(large.ticket.number);
+                let write = large.finish(self.size)?.ok_or(Error::Stopped)?;
                 Message::Finish { write, reply }
             }
         };
@@ -95,7 +96,9 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(large) = self.large.take().filter(|large| large.sent) {
+        let Some(large) = self.large.take() else { return };
+        self.shared.pool.forget(large.ticket.number);
+        if large.sent || large.slot.was_relieved() {
             // Chunks that are still on their way are not stored any more.
             large.ticket.fail(&Error::Stopped);
             self.shared.returns.push(Returned::Upload(large.ticket.number));
@@ -104,13 +107,13 @@ impl Drop for Upload {
 }
 
 impl Large {
-    fn new(number: BlobNumber, chunks_in_hand: usize) -> Self {
+    fn new(shared: &Shared, mailbox: mpsc::Sender<Message>, number: BlobNumber) -> Self {
+        let ticket = Ticket::new(number);
         Self {
-            ticket: Ticket::new(number),
-            own: Arc::new(Semaphore::new(chunks_in_hand)),
-            buffer: None,
-            hashed: 0,
-            chunks: 0,
+            own: Arc::new(Semaphore::new(shared.config.chunks_per_upload)),
+            slot: shared.pool.slot(Arc::clone(&ticket), mailbox),
+            ticket,
+            tail: Vec::new(),
             tree: Builder::default(),
             pieces: 0,
             sent: false,
@@ -123,52 +126,73 @@ impl Large {
         mailbox: &mpsc::Sender<Message>,
         mut bytes: &[u8],
     ) -> Result<(), Error> {
-        while !bytes.is_empty() {
+        while self.tail.len() + bytes.len() >= GROUP_BYTES {
             self.ticket.check()?;
-            if self.buffer.is_none() {
-                self.buffer = Some(shared.pool.take(&self.own).await?);
-            }
-            let Some(buffer) = &mut self.buffer else { continue };
-            let taken = buffer.fill(bytes);
-            bytes = &bytes[taken..];
-            while buffer.len() - self.hashed >= GROUP_BYTES {
-                self.tree.push(&buffer[self.hashed..self.hashed + GROUP_BYTES]);
-                self.hashed += GROUP_BYTES;
-            }
-            if buffer.len() == CHUNK_BYTES {
-                self.send(mailbox).await?;
+            let (first_group, mut buffer) = match self.slot.take() {
+                Some(parked) => parked,
+                None => (self.next_group()?, shared.pool.take(&self.own).await?),
+            };
+            bytes = self.fill(&mut buffer, bytes);
+            if buffer.room() == 0 {
+                self.send(mailbox, (first_group, Content::Buffer(buffer))).await?;
+            } else {
+                self.slot.park(first_group, buffer);
             }
         }
+        self.tail.extend_from_slice(bytes);
         Ok(())
     }
 
-    async fn send(&mut self, mailbox: &mpsc::Sender<Message>) -> Result<(), Error> {
-        let Some(chunk) = self.take_chunk() else { return Ok(()) };
+    /// Moves whole groups into the buffer, which has room for one, and hashes them. Returns the rest.
+    fn fill<'a>(&mut self, buffer: &mut Buffer, bytes: &'a [u8]) -> &'a [u8] {
+        let mut bytes = bytes;
+        if !self.tail.is_empty() {
+            let (missing, rest) = bytes.split_at(GROUP_BYTES - self.tail.len());
+            self.tail.extend_from_slice(missing);
+            self.tree.push(&self.tail);
+            buffer.add(&self.tail);
+            self.tail.clear();
+            bytes = rest;
+        }
+        let whole = (bytes.len() - bytes.len() % GROUP_BYTES).min(buffer.room());
+        let (groups, rest) = bytes.split_at(whole);
+        groups.chunks(GROUP_BYTES).for_each(|group| self.tree.push(group));
+        buffer.add(groups);
+        rest
+    }
+
+    /// The number of the group that comes next.
+    fn next_group(&self) -> Result<u32, Error> {
+        let too_large = |_| Error::Io(Arc::new(std::io::ErrorKind::FileTooLarge.into()));
+        u32::try_from(self.tree.groups()).map_err(too_large)
+    }
+
+    async fn send(&mut self, mailbox: &mpsc::Sender<Message>, chunk: (u32, Content)) -> Result<(), Error> {
         let pieces = self.take_pieces(PIECE_NODES);
-        let write = ChunkWrite { ticket: Arc::clone(&self.ticket), chunk, pieces };
         self.sent = true;
+        let write = ChunkWrite { ticket: Arc::clone(&self.ticket), chunk, pieces };
         mailbox.send(Message::Chunk(write)).await.map_err(|_| Error::Stopped)
     }
 
     /// The last message of the upload; nothing only if it holds less than two groups.
-    fn finish(&mut self, size: u64) -> Option<FinishWrite> {
-        if let Some(buffer) = &self.buffer
-            && buffer.len() > self.hashed
-        {
-            self.tree.push(&buffer[self.hashed..]);
+    fn finish(&mut self, size: u64) -> Result<Option<FinishWrite>, Error> {
+        let next = self.next_group()?;
+        let tail = std::mem::take(&mut self.tail);
+        if !tail.is_empty() {
+            self.tree.push(&tail);
         }
-        let root = self.tree.finish()?;
-        let chunk = self.take_chunk();
+        let chunk = match self.slot.take() {
+            Some((first_group, mut buffer)) => {
+                // A buffer that is parked has room for a group.
+                buffer.add(&tail);
+                Some((first_group, Content::Buffer(buffer)))
+            }
+            None => (!tail.is_empty()).then_some((next, Content::Tail(tail))),
+        };
+        let Some(root) = self.tree.finish() else { return Ok(None) };
         let pieces = self.take_pieces(1);
-        Some(FinishWrite { ticket: Arc::clone(&self.ticket), id: root.into(), size, chunk, pieces })
-    }
-
-    fn take_chunk(&mut self) -> Option<(u32, Buffer)> {
-        let buffer = self.buffer.take()?;
-        self.hashed = 0;
-        let index = self.chunks;
-        self.chunks += 1;
-        Some((index, buffer))
+        let ticket = Arc::clone(&self.ticket);
+        Ok(Some(FinishWrite { ticket, id: root.into(), size, chunk, pieces }))
     }
 
     /// Cuts off pieces of the outboard while at least `least` nodes are there.
