@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::settings::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
-use crate::verbs::edits::{MetaEdit, PathEdit};
+use crate::edits::{MetaEdit, PathEdit};
+use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 
 /// A federation of asset databases without a centre.
 #[derive(Debug, Parser)]

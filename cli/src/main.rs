@@ -2,9 +2,11 @@
 
 mod args;
 mod client;
+mod edits;
 mod exit;
 mod output;
 mod settings;
+mod value;
 mod verbs;
 
 use std::process::ExitCode;

@@ -2,7 +2,6 @@
 //! Nothing starts before all of them are checked.
 
 pub(crate) mod file;
-pub(crate) mod value;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -10,9 +9,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use self::file::{FileSettings, HttpSection};
-use self::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
+use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 
 /// A token is a header line; more than this is a wrong file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;

@@ -2,7 +2,6 @@
 
 pub(crate) mod completion;
 pub(crate) mod download;
-pub(crate) mod edits;
 pub(crate) mod filter;
 pub(crate) mod ls;
 pub(crate) mod node;

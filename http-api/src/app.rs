@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use assetmesh_node::Node;
+use axum::extract::FromRef;
 use bytes::Bytes;
 
 use crate::config::Config;
@@ -16,4 +17,11 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// The OpenAPI document as it is sent.
     pub(crate) openapi: Bytes,
+}
+
+/// Handlers that need only the figures do not see the rest.
+impl FromRef<App> for Arc<Metrics> {
+    fn from_ref(app: &App) -> Self {
+        Self::clone(&app.metrics)
+    }
 }

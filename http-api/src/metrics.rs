@@ -1,5 +1,6 @@
 //! What is counted of HTTP, and `GET /metrics`, which shows it beside the node's own figures.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::app::App;
 use crate::error::ApiError;
 use crate::schema::Any;
 
@@ -110,9 +110,9 @@ fn known(method: &Method) -> &'static str {
 /// All figures of the node in the text format of `OpenMetrics`.
 #[utoipa::path(get, path = "/metrics", tag = "node",
     responses((status = 200, description = "OpenMetrics", content_type = "application/openmetrics-text", body = String), Any))]
-pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
+pub(crate) async fn metrics(State(metrics): State<Arc<Metrics>>) -> Result<Response, ApiError> {
     let mut figures = String::new();
-    text::encode(&mut figures, &app.metrics.registry).map_err(ApiError::internal)?;
+    text::encode(&mut figures, &metrics.registry).map_err(ApiError::internal)?;
     let mut response = Response::new(figures.into());
     response.headers_mut().insert(CONTENT_TYPE, OPENMETRICS);
     Ok(response)

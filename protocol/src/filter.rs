@@ -28,6 +28,7 @@ pub use crate::filter::limits::{
     BRANCHES_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_STEPS_MAX, FILTER_DEPTH_MAX, FILTER_NODES_MAX, LIST_MAX,
     PATH_COMPONENTS_MAX, PATTERN_BYTES_MAX, PATTERNS_MAX,
 };
+pub use crate::filter::literal::Number;
 pub use crate::filter::projection::{Projection, ProjectionError};
 pub use crate::filter::sort::{SORT_KEYS_MAX, Sort, SortError, SortKey};
 pub use crate::filter::terms::Need;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 use crate::exit::Fault;
+use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 
 /// Everything that may stand in the file. An unknown key is an error with its line.
 #[derive(Debug, Default, Deserialize)]

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::{Filter, Projection, Sort, SortKey};
 
-use super::edits::text_argument;
 use crate::args::FilterArgs;
+use crate::edits::text_argument;
 use crate::exit::Fault;
 use crate::output::stdout;
 

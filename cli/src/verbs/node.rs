@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Fault};
 use crate::settings::NodeSettings;
-use crate::settings::value::LogFormat;
+use crate::value::LogFormat;
 
 /// Room beyond the deadline of the requests in flight, for closing what they used.
 const STOP_GRACE: Duration = Duration::from_secs(5);

@@ -5,9 +5,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use super::edits::text_argument;
 use crate::args::{PageArgs, QueryArgs};
 use crate::client::{Client, text};
+use crate::edits::text_argument;
 use crate::exit::{Exit, Fault};
 use crate::output::{Output, human_bytes, printable};
 

@@ -4,9 +4,9 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use super::edits::object_argument;
 use crate::args::UpdateArgs;
 use crate::client::{Client, text};
+use crate::edits::object_argument;
 use crate::exit::Fault;
 use crate::output::Output;
 

@@ -11,9 +11,9 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use self::body::Sending;
-use super::edits::object_file;
 use crate::args::UploadArgs;
 use crate::client::{Client, text};
+use crate::edits::object_file;
 use crate::exit::{Exit, Fault};
 use crate::output::{Output, human_bytes, printable};
 

@@ -1,3 +1,5 @@
+//! Tests of `storage`.
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Tests of `asset`.
+
 use rstest::rstest;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of `document`.
+
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use crate::filter::literal;
 
 pub(in crate::filter) use crate::filter::terms::key::double_key;
 
-pub use crate::filter::literal::Number;
+use crate::filter::literal::Number;
 pub use crate::filter::terms::key::{LONG_TEXT_PREFIX, SHORT_TEXT_MAX, range_keys};
 pub use crate::filter::terms::need::{Bound, Need};
 

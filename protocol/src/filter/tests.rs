@@ -1,3 +1,5 @@
+//! Tests of `filter`.
+
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit::Fault;
 use crate::settings::NodeSettings;
-use crate::settings::value::LogFormat;
+use crate::value::LogFormat;
 
 /// The words about start and stop are always logged: whoever starts a node must learn where it answers.
 const ALWAYS: &str = "assetmesh::verbs::node=info";

@@ -1,3 +1,5 @@
+//! Tests of `filter::expr`.
+
 use rstest::rstest;
 
 use crate::document::Document;

@@ -1,3 +1,5 @@
+//! Tests of `filter::pattern`.
+
 use std::time::{Duration, Instant};
 
 use rstest::rstest;

@@ -1,3 +1,5 @@
+//! Tests of `filter::projection`.
+
 use rstest::rstest;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Tests of `filter::sort`.
+
 use proptest::prelude::*;
 use rstest::rstest;
 

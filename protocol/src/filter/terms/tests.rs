@@ -1,3 +1,5 @@
+//! Tests of `filter::terms`.
+
 use rstest::rstest;
 use serde_json::json;
 
