@@ -145,7 +145,7 @@ pub fn time_queries(
     let mut latencies = Vec::new();
     let begun = Instant::now();
     for round in 0..rounds {
-        let request = Request::json(Method::Post, "/assets", &filter(round));
+        let request = Request::json(Method::Post, "/assets?timeout_ms=10000", &filter(round));
         let sent = Instant::now();
         let answer = client.call(&request)?;
         latencies.push(sent.elapsed());
