@@ -5,14 +5,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::{Config, H2_CONNECTION_WINDOW};
 
-/// What one read may bring.
-pub(crate) const READ_BYTES_MAX: usize = 256 * 1024;
-/// Bytes a client may send between two requests. Headers are held to less by the envelope; this only
-/// bounds what a hostile client can make us buffer. It is twice what one read may bring, because the
-/// read that ends the headers brings the start of the body with them.
-const HEAD_BYTES_MAX: usize = 2 * READ_BYTES_MAX;
+/// Bytes a client may send between two requests. An honest HTTP/2 client may send as much as its window
+/// of content ahead, before its request has reached a handler; more than that is a flood of control
+/// frames. Headers are held to far less by the envelope, and HTTP/1.1 by its read buffer.
+const HEAD_BYTES_MAX: usize = 2 * H2_CONNECTION_WINDOW as usize;
 
 /// The ledger of one connection, shared by its socket, its requests and its watch.
 #[derive(Debug)]
@@ -202,12 +200,12 @@ mod tests {
     }
 
     #[test]
-    fn the_read_that_ends_the_headers_may_bring_as_much_body_as_fits() {
+    fn content_that_is_sent_ahead_is_no_flood() {
         let now = Instant::now();
         let activity = Arc::new(Activity::new(now));
         drop(activity.begin());
         assert!(activity.received(1000, now));
-        assert!(activity.received(READ_BYTES_MAX, now));
+        assert!(activity.received(H2_CONNECTION_WINDOW as usize, now));
     }
 
     #[test]

@@ -45,3 +45,6 @@ impl Default for Config {
 
 /// The largest JSON body, in bytes: descriptions and filters, not content.
 pub(crate) const JSON_BYTES_MAX: usize = 1024 * 1024;
+
+/// What an HTTP/2 client may send ahead on all streams of one connection, in bytes.
+pub(crate) const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;

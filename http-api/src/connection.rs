@@ -21,8 +21,8 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::activity::{Activity, InFlight, READ_BYTES_MAX, Verdict};
-use crate::config::Config;
+use crate::activity::{Activity, InFlight, Verdict};
+use crate::config::{Config, H2_CONNECTION_WINDOW};
 use crate::extract::declared_length;
 use crate::paced::{Paced, Watched};
 use crate::socket::Socket;
@@ -30,9 +30,10 @@ use crate::socket::Socket;
 /// Requests one HTTP/2 connection may have open; more wait at the client.
 const H2_STREAMS_MAX: u32 = 64;
 const H2_HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// What a client may send ahead on one stream, and on all of one connection.
+/// What a client may send ahead on one stream.
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Read and write buffer of an HTTP/1.1 connection; it grows to this only under load.
+const H1_BUFFER_BYTES: usize = 256 * 1024;
 /// An unread body up to this size has come with the headers, and hyper reads it away.
 const SMALL_BODY_BYTES: u64 = 8 * 1024;
 /// After a goodbye, a connection has this long to end.
@@ -83,8 +84,7 @@ fn builder() -> Builder<TokioExecutor> {
         .header_read_timeout(None)
         // A client may close its sending side and still wait for the answer.
         .half_close(true)
-        // Read and write buffer; it grows to this only under load.
-        .max_buf_size(READ_BYTES_MAX);
+        .max_buf_size(H1_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

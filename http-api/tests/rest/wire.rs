@@ -245,3 +245,21 @@ async fn http2_is_spoken_from_the_first_byte() {
     let rest = until_end(&mut stream).await;
     assert!(rest.windows(9).any(|frame| frame[3] == 7), "a GOAWAY before the idle end");
 }
+
+#[tokio::test]
+async fn large_uploads_over_one_http2_connection_are_taken_again_and_again() {
+    let server = Server::start().await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    for number in 0..5 {
+        let content = vec![number; 6_000_000];
+        let body = form(&[(FILE, &content), (METADATA, &metadata(&format!("h2-{number}")))]);
+        let request = client.post(format!("http://{}/upload_asset", server.address));
+        let request = request.header("content-type", "multipart/form-data; boundary=XyZ").body(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (201, reqwest::Version::HTTP_2));
+        let asset: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let url = asset["public_url"].as_str().unwrap();
+        let read = client.get(url).send().await.unwrap().bytes().await.unwrap();
+        assert!(read == content);
+    }
+}

@@ -335,11 +335,12 @@ async fn stalled_uploads_do_not_keep_others_waiting(#[values(Kind::Redb, Kind::M
         assert!(kit.get(&stored.id, middle..middle + 18).await.unwrap() == bytes[middle as usize..][..18]);
         ids.extend([other, stored.id]);
     }
-    for seed in 0..4 {
-        let mut dropped = kit.blobs.begin();
-        dropped.write(content(50_000, 300 + seed).into()).await.unwrap();
-        ids.push(kit.keep(&content(CHUNK_BYTES, 400 + seed)).await);
+    let mut dropped: Vec<Upload> = (0..3).map(|_| kit.blobs.begin()).collect();
+    for (seed, upload) in dropped.iter_mut().enumerate() {
+        upload.write(content(50_000, 300 + seed as u64).into()).await.unwrap();
     }
+    ids.push(kit.keep(&content(CHUNK_BYTES, 400)).await);
+    drop(dropped);
     kit.holds_only(&ids).await;
 }
 

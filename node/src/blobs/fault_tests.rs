@@ -338,7 +338,7 @@ async fn judge(bytes: Vec<u8>, steps: &[Step], cut: usize) -> Result<(), String>
     let disk = TestDisk::holding(bytes);
     let kit = Kit::try_on(&disk, records, Config::default()).map_err(|error| error.to_string())?;
     kit.blobs.settle().await.map_err(|error| error.to_string())?;
-    let damages = kit.damages().await;
+    let damages = kit.try_damages().await.map_err(|error| error.to_string())?;
     if !damages.is_empty() {
         return Err(format!("{damages:?}"));
     }

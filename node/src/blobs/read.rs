@@ -179,7 +179,7 @@ impl Reader {
         let start = u64::from(first_group) * GROUP_BYTES as u64;
         let chunk_end = start + chunk.len() as u64;
         let is_whole = chunk.len().is_multiple_of(GROUP_BYTES) || chunk_end == size;
-        if !is_whole || chunk_end <= offset || chunk_end > size {
+        if !is_whole || chunk_end <= offset {
             return Err(self.damaged(offset));
         }
         let end = self.range.end.min(chunk_end);

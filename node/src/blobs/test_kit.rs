@@ -64,6 +64,7 @@ impl Kit {
             }
             Kind::Memory => {
                 Self::on(Arc::new(Memory::default()), watch::channel(None).1, Records::default(), config)
+                    .unwrap()
             }
         }
     }
@@ -73,7 +74,7 @@ impl Kit {
     }
 
     pub(crate) fn on_memory(memory: Arc<Memory>) -> Self {
-        Self::on(memory, watch::channel(None).1, Records::default(), Config::default())
+        Self::on(memory, watch::channel(None).1, Records::default(), Config::default()).unwrap()
     }
 
     /// Keeps no page in memory, so that each read sees the disk.
@@ -85,7 +86,7 @@ impl Kit {
         let uncached = StoreConfig { cache_bytes: 0, ..StoreConfig::default() };
         let store = disk.store("blobs", FORMAT, uncached)?;
         let failure = store.failure();
-        Ok(Self::on(Arc::new(Tables::new(store)?), failure, records, config))
+        Self::on(Arc::new(Tables::new(store)?), failure, records, config)
     }
 
     fn on(
@@ -93,12 +94,12 @@ impl Kit {
         failure: watch::Receiver<Option<StoreError>>,
         records: Records,
         config: Config,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let mut tasks = Tasks::default();
-        let blobs = Blobs::start_on(&mut tasks, backend, failure, config).unwrap();
+        let blobs = Blobs::start_on(&mut tasks, backend, failure, config)?;
         let named = records.clone();
         blobs.set_referenced(Arc::new(move |id| Ok(named.name(id))));
-        Self { blobs, records, tasks }
+        Ok(Self { blobs, records, tasks })
     }
 
     /// Tells the writer to stop, and waits for it.
@@ -137,10 +138,14 @@ impl Kit {
     }
 
     pub(crate) async fn damages(&self) -> Vec<Damage> {
+        self.try_damages().await.unwrap()
+    }
+
+    pub(crate) async fn try_damages(&self) -> Result<Vec<Damage>, Error> {
         let found = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&found);
-        self.blobs.verify(move |damage| sink.lock().unwrap().push(damage)).await.unwrap();
-        Arc::try_unwrap(found).unwrap().into_inner().unwrap()
+        self.blobs.verify(move |damage| sink.lock().unwrap().push(damage)).await?;
+        Ok(Arc::try_unwrap(found).unwrap().into_inner().unwrap())
     }
 
     /// Nothing but sound blobs of these ids.
