@@ -293,6 +293,7 @@ queries() {
   from=$EPOCHREALTIME
   windows=$("$bin/load" documents --node "$node" --count "$documents" --window "$((documents / 10))")
   took_all=$(calc '%.1f' "$EPOCHREALTIME - $from")
+  sed "s/^/  /" <<<"$windows" >&2
   first=$(value_of rate "$(head -1 <<<"$windows")")
   last=$(value_of rate "$(tail -1 <<<"$windows")")
   row "$documents assets by POST /asset, a second" "$(calc '%.0f' "$documents / $took_all")" "" "" ""

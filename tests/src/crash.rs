@@ -129,7 +129,8 @@ impl<'a> Run<'a> {
             Ok(node) => {
                 self.slowest_start = self.slowest_start.max(node.ready_after());
                 if node.ready_after() > self.plan.ready_within {
-                    self.violate(format!("ready only after {:?}", node.ready_after()));
+                    let (after, log) = (node.ready_after(), node.log());
+                    self.violate(format!("ready only after {after:?}; its log:\n{log}"));
                 }
                 Ok(Some(node))
             }

@@ -30,6 +30,8 @@ pub struct FlipPlan {
     pub flips: u64,
     /// Only this file, by its name in the data folder.
     pub file: Option<String>,
+    /// Also report what became of each flip that did some harm.
+    pub each: bool,
 }
 
 /// Does the run.
@@ -99,6 +101,7 @@ struct Run {
     files: Vec<Pristine>,
     truth: Truth,
     random: Random,
+    each: bool,
     report: Report,
     counts: Counts,
 }
@@ -108,9 +111,11 @@ struct Counts {
     found_by_verify: u64,
     not_opened: u64,
     rows_withheld: u64,
+    lists_refused: u64,
     objects_withheld: u64,
     objects_unnamed: u64,
     most_rows_withheld: usize,
+    most_objects_withheld: usize,
 }
 
 impl Run {
@@ -128,7 +133,8 @@ impl Run {
             .collect::<Result<_>>()?;
         ensure!(!files.is_empty(), "no file of that name; there are {FILES:?}");
         let report = Report::of("flips", plan.seed);
-        let run = Self { data_dir, files, truth, random, report, counts: Counts::default() };
+        let counts = Counts::default();
+        let run = Self { data_dir, files, truth, random, each: plan.each, report, counts };
         run.check_unbroken()?;
         Ok(run)
     }
@@ -172,6 +178,7 @@ impl Run {
             Ok(node) => self.judge(flip, &node, found, &said),
             Err(error) => {
                 self.counts.not_opened += 1;
+                self.note(flip, || format!("not opened; verify says {said:?}"));
                 self.note_panic(flip, &error.log);
                 if error.status.is_none_or(|status| status.success()) || verified.status.success() {
                     self.violate(flip, &format!("verify says {said:?}, but {error}"));
@@ -186,19 +193,38 @@ impl Run {
         for wrong in &served.wrong {
             self.violate(flip, wrong);
         }
-        self.counts.rows_withheld += served.rows_withheld.len() as u64;
-        self.counts.objects_withheld += served.objects_withheld.len() as u64;
-        self.counts.most_rows_withheld = self.counts.most_rows_withheld.max(served.rows_withheld.len());
+        let (rows, objects) = (served.rows_withheld.len(), served.objects_withheld.len());
+        let counts = &mut self.counts;
+        counts.rows_withheld += rows as u64;
+        counts.lists_refused += served.lists_refused;
+        counts.objects_withheld += objects as u64;
+        counts.most_rows_withheld = counts.most_rows_withheld.max(rows);
+        counts.most_objects_withheld = counts.most_objects_withheld.max(objects);
         let unnamed = served.objects_withheld.iter().filter(|id| !said.contains(id.as_str()));
         self.counts.objects_unnamed += unnamed.count() as u64;
-        let withheld = served.rows_withheld.len() + served.objects_withheld.len();
-        if withheld > 0 && !found {
+        let harmed = served != Served::default();
+        if harmed {
+            let lists = served.lists_refused;
+            self.note(flip, || {
+                format!(
+                    "{lists} lists refused, {rows} rows and {objects} objects withheld; verify says {said:?}"
+                )
+            });
+        }
+        if harmed && !found {
             self.violate(flip, &format!("verify says {said:?}, but the node serves {served:?}"));
         }
         if flip.file == "blobs.redb" && !served.rows_withheld.is_empty() {
             self.violate(flip, &format!("rows are gone: {:?}", served.rows_withheld));
         }
         self.note_panic(flip, &node.log());
+    }
+
+    fn note(&mut self, flip: Flip, what: impl FnOnce() -> String) {
+        if self.each {
+            let Flip { file, byte, bit } = flip;
+            self.report.notes.push(format!("{file} byte {byte} bit {bit}: {}", what()));
+        }
     }
 
     fn note_panic(&mut self, flip: Flip, log: &str) {
@@ -217,9 +243,11 @@ impl Run {
         let report = &mut self.report;
         report.fact("found by verify", counts.found_by_verify);
         report.fact("not opened", counts.not_opened);
+        report.fact("lists refused", counts.lists_refused);
         report.fact("rows withheld", counts.rows_withheld);
-        report.fact("most rows withheld by one flip", counts.most_rows_withheld);
+        report.fact("most by one flip", counts.most_rows_withheld);
         report.fact("objects withheld", counts.objects_withheld);
+        report.fact("most by one flip", counts.most_objects_withheld);
         report.fact("of them not named by id", counts.objects_unnamed);
         self.report
     }

@@ -16,6 +16,8 @@ pub struct Report {
     pub faults: u64,
     /// Named counts that help to judge the run.
     pub facts: Vec<(&'static str, String)>,
+    /// What happened on the way, for those who asked for it.
+    pub notes: Vec<String>,
     /// What must not be; each a sentence with the cycle.
     pub violations: Vec<String>,
 }
@@ -49,6 +51,9 @@ const VIOLATIONS_SHOWN: usize = 20;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
         for violation in self.violations.iter().take(VIOLATIONS_SHOWN) {
             writeln!(f, "violation: {violation}")?;
         }

@@ -18,13 +18,16 @@ struct Arguments {
     /// Only this file: blobs.redb or catalog.redb.
     #[arg(long)]
     file: Option<String>,
+    /// Also print what became of each flip that did some harm.
+    #[arg(long)]
+    each: bool,
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this program is for")]
 fn main() -> Result<ExitCode> {
-    let Arguments { flips, seed, file } = Arguments::parse();
-    let report = run_flips(&FlipPlan { seed, flips, file }, |report| {
-        if report.cycles % 50 == 0 {
+    let Arguments { flips, seed, file, each } = Arguments::parse();
+    let report = run_flips(&FlipPlan { seed, flips, file, each }, |report| {
+        if report.cycles % 50 == 0 && !each {
             println!("{report}");
         }
     })?;
