@@ -20,10 +20,6 @@ use crate::client::Client;
 use crate::output::{Output, complain};
 use crate::settings::Layers;
 
-/// A node with a million assets holds half the memory under it that it holds under the C library's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let Err(error) = run(Cli::parse().verb) else { return ExitCode::SUCCESS };
     match exit::code_of(&error) {
