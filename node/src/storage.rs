@@ -26,6 +26,7 @@ mod file;
 mod guard;
 mod header;
 mod held;
+mod mend;
 mod sums;
 
 pub use error::{OpenError, StoreError};

@@ -14,6 +14,7 @@ use super::cursor::{Cursors, Position, SORT_KEY_BYTES_MAX};
 use super::plan::{self, Plan};
 use super::tables::{Lengths, View};
 use super::{Asset, Catalog, Error, numbers};
+use crate::storage;
 use select::{Question, Selection};
 
 /// What is asked of this node.
@@ -105,14 +106,25 @@ impl Catalog {
     }
 
     fn select(&self, view: &View, question: &Question<'_>) -> Result<Found, Error> {
+        let selection = match storage::guard(|| self.follow_plan(view, question)) {
+            // An index only narrows: where it cannot be read, every row is looked at.
+            Err(Error::Damaged(what)) => {
+                self.report_damage(&what);
+                question.enough.store(u64::MAX, Ordering::Relaxed);
+                let mut selection = Selection::new(question);
+                selection.scan(view, question.first_row(), self.inner.threads_per_query)?;
+                selection
+            }
+            followed => followed?,
+        };
+        Found::read(view, selection, question.limit)
+    }
+
+    fn follow_plan<'q>(&self, view: &View, question: &'q Question<'q>) -> Result<Selection<'q>, Error> {
         let plan = plan::choose(&question.filter.need(), &Lengths::of(view)?)?;
         tracing::debug!(?plan, "query planned");
         let mut selection = Selection::new(question);
-        // Without a sort, rows before the cursor need not be read.
-        let first = match (question.sort, &question.after) {
-            (None, Some((_, number))) => number + 1,
-            _ => 0,
-        };
+        let first = question.first_row();
         match &plan {
             Plan::Empty => {}
             Plan::Scan => selection.scan(view, first, self.inner.threads_per_query)?,
@@ -124,7 +136,7 @@ impl Catalog {
                 view.each(&numbers, |number, bytes| selection.consider(number, bytes))?;
             }
         }
-        Found::read(view, selection, question.limit)
+        Ok(selection)
     }
 }
 

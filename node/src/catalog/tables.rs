@@ -1,6 +1,7 @@
 //! The tables of `catalog.redb` and what one transaction does with them. All table names are here, and carry a version.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::ids::{AssetId, RecordId};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::plan::{Postings, Source};
 use super::row::{self, Header};
 use super::{Error, index, numbers};
-use crate::storage::StoreError;
+use crate::storage::{self, StoreError};
 
 /// Row number → checksummed row.
 const ASSETS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("assets-1");
@@ -26,6 +27,9 @@ const INDEX: TableDefinition<'static, &[u8], ()> = TableDefinition::new("index-1
 /// Named counters; `next_row` is the number that the next row gets.
 const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters-1");
 const NEXT_ROW: &str = "next_row";
+
+/// Damaged row numbers that one scan steps over before it gives up: finding their ends costs time.
+const LOST_MAX: u64 = 20_000;
 
 impl From<redb::StorageError> for Error {
     fn from(error: redb::StorageError) -> Self {
@@ -84,10 +88,19 @@ impl View {
 
     /// The number that the next row gets, and the id of the last row if it can be read.
     pub(super) fn numbering(&self) -> Result<(u64, Option<RecordId>), StoreError> {
-        let last = self.assets.last()?.map(|(number, bytes)| {
-            (number.value(), row::decode(number.value(), bytes.value()).ok().map(|(header, _)| header.record))
+        let last = storage::guard(|| {
+            Ok::<_, StoreError>(self.assets.last()?.map(|(number, bytes)| {
+                let row = row::decode(number.value(), bytes.value());
+                (number.value(), row.ok().map(|(header, _)| header.record))
+            }))
         });
-        let counted = self.counters.get(NEXT_ROW)?.map_or(0, |next| next.value());
+        let counted = storage::guard(|| Ok(self.counters.get(NEXT_ROW)?.map_or(0, |next| next.value())));
+        // Either says enough, so that a damaged page under one of them does not keep the rest from being read.
+        let (last, counted) = match (last, counted) {
+            (Err(StoreError::Damaged(_)), Ok(counted)) => (None, counted),
+            (Ok(last), Err(StoreError::Damaged(_))) => (last, 0),
+            (last, counted) => (last?, counted?),
+        };
         let after_last = last.as_ref().map_or(0, |(number, _)| number + 1);
         Ok((counted.max(after_last), last.and_then(|(_, record)| record)))
     }
@@ -121,19 +134,46 @@ impl View {
         self.assets.get(number)?.map(|bytes| decode(number, bytes.value())).transpose()
     }
 
-    /// Calls `visit` with each row of a range, in row order, until it says stop.
+    /// Calls `visit` with each row of a range that can be read, in row order, until it says stop. Returns
+    /// how many row numbers lie on damaged pages: around such a page the range is halved until all that
+    /// lies beside it has been read.
     pub(super) fn scan(
         &self,
-        rows: std::ops::Range<u64>,
+        rows: Range<u64>,
         mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        for entry in self.assets.range(rows)? {
-            let (number, bytes) = entry?;
-            if !visit(number.value(), bytes.value())? {
-                break;
+    ) -> Result<u64, Error> {
+        let (mut open, mut lost) = (vec![rows], 0);
+        while let Some(rows) = open.pop() {
+            let mut next = rows.start;
+            match storage::guard(|| self.walk(rows.clone(), &mut next, &mut visit)) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(Error::Damaged(_)) if rows.end - next > 1 => {
+                    let middle = next + (rows.end - next) / 2;
+                    open.extend([middle..rows.end, next..middle]);
+                }
+                Err(Error::Damaged(_)) if lost < LOST_MAX => lost += 1,
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(lost)
+    }
+
+    /// Visits until the end (true) or until the visitor says stop. `next` follows the last row visited.
+    fn walk(
+        &self,
+        rows: Range<u64>,
+        next: &mut u64,
+        visit: &mut impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        for entry in self.assets.range(rows)? {
+            let (number, bytes) = entry?;
+            *next = number.value() + 1;
+            if !visit(number.value(), bytes.value())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Calls `visit` with each row of one run of index keys from row `first` on, in row order.

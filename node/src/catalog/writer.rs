@@ -89,8 +89,15 @@ pub(super) fn start(
 }
 
 fn prepare(store: &Store) -> Result<Numbers, StoreError> {
-    store.update(Sync::Now, tables::create)?;
-    let (next, last) = store.view(|transaction| View::open(transaction)?.numbering())?;
+    let numbering = || store.view(|transaction| View::open(transaction)?.numbering());
+    // What has its tables is not written to at the start: it may be damaged where only a write looks.
+    let (next, last) = match numbering() {
+        Ok(found) => found,
+        Err(_) => {
+            store.update(Sync::Now, tables::create)?;
+            numbering()?
+        }
+    };
     Ok(Numbers::resume(next, last))
 }
 

@@ -77,6 +77,11 @@ impl Backend {
         self.shared.fault.get()
     }
 
+    /// Where in the file a page had to be corrected.
+    pub(super) fn mended(&self) -> Vec<u64> {
+        self.shared.pages.mended()
+    }
+
     /// Notes a fault. Only the first counts: later ones are its echo.
     pub(super) fn mark(&self, fault: Fault) {
         let _ = self.shared.fault.set(fault);

@@ -75,6 +75,8 @@ pub enum Integrity {
     Sound,
     /// The file needs the repair that opening it for writing would do.
     NeedsRepair,
+    /// Bits have flipped in the pages at these bytes of the file; they are corrected whenever they are read.
+    Corrected(Vec<u64>),
     /// Pages are damaged.
     Damaged(String),
 }
@@ -97,7 +99,9 @@ pub fn verify(path: &Path) -> Result<Integrity, OpenError> {
     });
     // The backend's own word names the place; the library's is only its echo.
     let checked = backend.fault().map_or(checked, |fault| Err(fault.into()));
+    let mended = backend.mended();
     match checked {
+        Ok(_) if !mended.is_empty() => Ok(Integrity::Corrected(mended)),
         Ok(true) => Ok(Integrity::Sound),
         Ok(false) => Ok(Integrity::NeedsRepair),
         Err(StoreError::Io(error)) if error.raw_os_error().is_some() => {

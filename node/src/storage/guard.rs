@@ -50,7 +50,8 @@ pub(super) fn reader_is_guarded() -> bool {
 
 /// Leaves the library at once, to the guard of this thread.
 pub(super) fn unwind_reader(error: StoreError) -> ! {
-    tracing::error!(%error, "a read failed");
+    // Whoever asked logs it once; a search for the ends of the damage meets it many times.
+    tracing::debug!(%error, "a read failed");
     panic::resume_unwind(Box::new(error))
 }
 

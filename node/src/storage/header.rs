@@ -8,7 +8,7 @@
 use std::io;
 
 use super::disk::Disk;
-use super::sums::{HEADER_BYTES, PAGE, header_sum, outer_len};
+use super::sums::{HEADER_BYTES, PAGE, mend_header, outer_len};
 
 const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 
@@ -20,11 +20,14 @@ pub(super) fn objection(disk: &dyn Disk) -> io::Result<Option<String>> {
         return Ok(Some(format!("it has only {len} bytes, too few for a header")));
     }
     disk.read_at(0, &mut start)?;
-    let (header, sum) = start.split_at(HEADER_BYTES);
+    let (header, behind) = start.split_at_mut(HEADER_BYTES);
+    let mut sum = [0; 8];
+    sum.copy_from_slice(behind);
+    let whole = mend_header(header, sum).is_some();
     if !header.starts_with(&MAGIC) {
         return Ok(Some("it does not begin with the magic number".to_owned()));
     }
-    if sum != header_sum(header) {
+    if !whole {
         return Ok(Some("its header does not match its checksum".to_owned()));
     }
     let named = outer_len(layout_bytes(header));

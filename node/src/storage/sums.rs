@@ -3,16 +3,19 @@
 //!
 //! Layout of the file, in pages of 4 KiB: the library's header page, then groups of one page of sums and
 //! 512 pages of data. The header's own sum stands behind it, in the same sector.
+//! A page with one flipped bit is corrected as it is read, and remembered: see [`Sums::mended`].
 //! The library never overwrites a page that a durable commit names, so page and sum need no order
 //! between them; both are on the medium when the sync returns that the commit waits for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::disk::{Disk, Space};
+use super::mend;
 
 /// The library's page, and the unit of the layout.
 pub(super) const PAGE: u64 = 4096;
@@ -25,11 +28,19 @@ const SUMMED_BYTES_MAX: usize = 128 << 10;
 /// Groups of sums kept in memory: 4 MiB, for 2 GiB of file.
 const CACHED_GROUPS_MAX: usize = 1024;
 
+/// Pages up to this size are searched for a flipped bit: 130 ms at most.
+const MENDED_BYTES_MAX: usize = 16 << 10;
+/// Searches in vain before there are no more: so much damage is no flipped bit here and there.
+const VAIN_SEARCHES_MAX: u32 = 64;
+
 /// A disk over a disk: the pages of the library, checked when they are read.
 #[derive(Debug)]
 pub(super) struct Sums {
     disk: Arc<dyn Disk>,
     groups: Mutex<HashMap<u64, Group>>,
+    /// Places in the file of pages that were corrected.
+    mended: Mutex<BTreeSet<u64>>,
+    vain_searches: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -40,7 +51,48 @@ struct Group {
 
 impl Sums {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, groups: Mutex::new(HashMap::new()) }
+        Self { disk, groups: Mutex::default(), mended: Mutex::default(), vain_searches: AtomicU32::new(0) }
+    }
+
+    /// Where in the file a page was not as it was written, but could be corrected.
+    pub(super) fn mended(&self) -> Vec<u64> {
+        self.mended.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    fn note_mended(&self, place: u64) {
+        if self.mended.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {
+            tracing::warn!(place, "a flipped bit in a page was corrected as it was read");
+        }
+    }
+
+    /// Makes a damaged page what it was, if that takes one bit of it or of its sum.
+    fn mend(&self, page: u64, data: &mut [u8], wanted: u64) -> bool {
+        if mend::one_bit_apart(sum_of(page, data), wanted) {
+            return true;
+        }
+        if data.len() > MENDED_BYTES_MAX || self.vain_searches.load(Ordering::Relaxed) >= VAIN_SEARCHES_MAX {
+            return false;
+        }
+        let mended = mend::one_bit(data, |data| sum_of(page, data) == wanted);
+        self.vain_searches.fetch_add(u32::from(!mended), Ordering::Relaxed);
+        mended
+    }
+
+    /// The start of the library's header, corrected if need be; as it is if that takes more than one bit.
+    fn read_header(&self, out: &mut [u8]) -> io::Result<()> {
+        let mut start = [0; HEADER_BYTES + 8];
+        if self.disk.len()? < start.len() as u64 {
+            return self.disk.read_at(0, out);
+        }
+        self.disk.read_at(0, &mut start)?;
+        let (header, behind) = start.split_at_mut(HEADER_BYTES);
+        let mut sum = [0; 8];
+        sum.copy_from_slice(behind);
+        if mend_header(header, sum) == Some(true) {
+            self.note_mended(0);
+        }
+        out.copy_from_slice(&header[..out.len()]);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Group>> {
@@ -90,7 +142,7 @@ impl Disk for Sums {
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let Some(page) = data_page(offset, out.len())? else {
-            return self.disk.read_at(offset, out);
+            return self.read_header(out);
         };
         let mut rest = &mut *out;
         for (place, len) in pieces(page, rest.len()) {
@@ -103,6 +155,10 @@ impl Disk for Sums {
         }
         let wanted = self.with_sum(page, |group, index| group.sums[index])?;
         if sum_of(page, out) == wanted {
+            return Ok(());
+        }
+        if self.mend(page, out, wanted) {
+            self.note_mended(place_of(page));
             return Ok(());
         }
         let text = format!("the page at byte {} of the file does not match its checksum", place_of(page));
@@ -142,6 +198,16 @@ impl Disk for Sums {
     fn space(&self) -> io::Result<Space> {
         self.disk.space()
     }
+}
+
+/// Makes a header what it was. True if it had to be corrected, none if it cannot be.
+pub(super) fn mend_header(header: &mut [u8], sum: [u8; 8]) -> Option<bool> {
+    let found = header_sum(header);
+    if found == sum {
+        return Some(false);
+    }
+    let apart = mend::one_bit_apart(u64::from_le_bytes(found), u64::from_le_bytes(sum));
+    (apart || mend::one_bit(header, |header| header_sum(header) == sum)).then_some(true)
 }
 
 /// The sum that stands behind the library's header.
@@ -230,6 +296,28 @@ mod tests {
         disk.read_at(PAGE * 300, &mut out).unwrap();
         assert_eq!(out[..PAGE as usize * 205], data[..PAGE as usize * 205]);
         assert_eq!(out[PAGE as usize * 225..], data[PAGE as usize * 225..]);
+    }
+
+    #[test]
+    fn one_flipped_bit_of_a_page_or_its_sum_is_corrected_and_remembered() {
+        let disk = TestDisk::default();
+        let page: Vec<u8> = (0..PAGE).map(|at| (at / 3) as u8).collect();
+        let sums = Sums::new(Arc::new(disk.clone()));
+        sums.set_len(PAGE * 10).unwrap();
+        sums.write_at(PAGE, &page).unwrap();
+        sums.sync().unwrap();
+        for (place, bit) in [(place_of(0) + 1234, 5), (place_of_sums(0) + 3, 2)] {
+            let before = disk.bytes()[place as usize];
+            disk.write_at(place, &[before ^ (1 << bit)]).unwrap();
+            let sums = Sums::new(Arc::new(disk.clone()));
+            let mut out = vec![0; page.len()];
+            sums.read_at(PAGE, &mut out).unwrap();
+            assert_eq!(out, page);
+            assert_eq!(sums.mended(), [place_of(0)]);
+            disk.write_at(place, &[before]).unwrap();
+        }
+        disk.write_at(place_of(0), &[page[0] ^ 3]).unwrap();
+        Sums::new(Arc::new(disk)).read_at(PAGE, &mut vec![0; page.len()]).unwrap_err();
     }
 
     #[test]

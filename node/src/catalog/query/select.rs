@@ -38,6 +38,16 @@ pub(super) struct Question<'q> {
     pub(super) enough: AtomicU64,
 }
 
+impl Question<'_> {
+    /// Without a sort, rows before the cursor need not be read.
+    pub(super) fn first_row(&self) -> u64 {
+        match (self.sort, &self.after) {
+            (None, Some((_, number))) => number + 1,
+            _ => 0,
+        }
+    }
+}
+
 /// The rows that one thread has selected so far.
 pub(super) struct Selection<'q> {
     question: &'q Question<'q>,
@@ -106,7 +116,8 @@ impl<'q> Selection<'q> {
     pub(super) fn scan(&mut self, view: &View, first: u64, threads: usize) -> Result<(), Error> {
         let end = view.numbering()?.0;
         let head = end.min(first.saturating_add(HEAD_ROWS));
-        view.scan(first..head, |number, bytes| self.consider(number, bytes))?;
+        let lost = view.scan(first..head, |number, bytes| self.consider(number, bytes))?;
+        self.damaged += lost;
         if self.late || head >= self.question.enough.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -133,7 +144,8 @@ impl<'q> Selection<'q> {
             if self.late {
                 break;
             }
-            view.scan(rows, |number, bytes| self.consider(number, bytes))?;
+            let lost = view.scan(rows, |number, bytes| self.consider(number, bytes))?;
+            self.damaged += lost;
         }
         Ok(())
     }
