@@ -102,6 +102,8 @@ pub(crate) struct Writer {
     uploads: HashMap<BlobNumber, Arc<Ticket>>,
     session: u64,
     settles: Vec<Reply<()>>,
+    /// Bytes of commits since the last durable one. Some may still be in memory, where the device does not see them.
+    unsynced: u64,
 }
 
 impl Writer {
@@ -109,7 +111,7 @@ impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, unfinished: Vec<BlobNumber>, session: u64) -> Self {
         let mut state = State::default();
         unfinished.into_iter().for_each(|number| state.clear_later(Clearing { number, id: None }));
-        Self { shared, state, uploads: HashMap::new(), session, settles: Vec::new() }
+        Self { shared, state, uploads: HashMap::new(), session, settles: Vec::new(), unsynced: 0 }
     }
 
     /// Works until the mailbox closes or the node stops, then does what is left in the mailbox.
@@ -324,16 +326,20 @@ impl Writer {
         self.settles.extend(settles);
     }
 
-    fn apply(&self, batch: &Batch) -> Result<(), Error> {
+    fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
         if batch.changes.is_empty() {
             return Ok(());
         }
         if batch.bytes > 0 {
-            self.shared.backend.room(batch.bytes)?;
+            // No more than the cache can be waiting there.
+            let waiting = self.unsynced.min(self.shared.config.store.cache_bytes as u64);
+            self.shared.backend.room(batch.bytes + waiting)?;
         }
         let removes = batch.removals.iter().any(|removal| removal.found.is_some());
         let durable = removes || !batch.answers.is_empty();
-        self.shared.backend.apply(self.session, &batch.changes, durable)
+        self.shared.backend.apply(self.session, &batch.changes, durable)?;
+        self.unsynced = if durable { 0 } else { self.unsynced + batch.bytes };
+        Ok(())
     }
 
     /// Tells uploads that they are lost: those of the batch, and after a reopening all that had begun.

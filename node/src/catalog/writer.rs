@@ -39,14 +39,15 @@ impl Change {
         }
     }
 
-    /// What the file may grow by: pages are powers of two, so a row can take twice its size.
+    /// What the file may grow by: pages are powers of two, so a row can take twice its size, and a neighbour as
+    /// large may have to move with it.
     fn growth(&self) -> u64 {
         let bytes = match self {
             Self::Create { document, .. } => document.as_bytes().len(),
             Self::Update { patch, .. } => patch.as_bytes().len(),
             Self::Delete { .. } => 0,
         };
-        2 * bytes as u64
+        4 * bytes as u64
     }
 }
 

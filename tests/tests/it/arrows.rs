@@ -35,7 +35,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("pcre2", &["protocol"]),
     ("tokio", &["node", "http-api", "cli"]),
     ("clap", &["cli", "tests"]),
-    ("reqwest", &["cli"]),
+    // The façade only in its tests, as a client that speaks HTTP/2.
+    ("reqwest", &["cli", "http-api"]),
     ("tracing-subscriber", &["cli"]),
 ];
 
