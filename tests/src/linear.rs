@@ -244,7 +244,7 @@ mod tests {
             calls[damaged].effect = Effect::Read(Some(1 + random.within(0..100)));
             found += u64::from(linearize(Some(0), &calls).is_err());
         }
-        assert!(found > 80, "only {found} of 100 damaged histories were found");
+        assert!(found > 24, "only {found} of 30 damaged histories were found");
     }
 
     /// Calls at points 10, 20, 30 … each widened over its neighbours at random.

@@ -19,6 +19,9 @@ use crate::actor::Reply;
 /// Chunks removed in one commit while nobody waits, and while uploads do.
 const CLEARED_IDLE: usize = 64;
 const CLEARED_BUSY: usize = 16;
+/// While uploads run, clearing waits as long as there is room for this many bytes more: to remove a chunk is to
+/// read it, which would halve the speed of an upload that follows a delete.
+const PLENTY_BYTES: u64 = 8 << 30;
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -123,9 +126,15 @@ impl Writer {
                 Err(mpsc::error::TryRecvError::Disconnected) => return,
                 Err(mpsc::error::TryRecvError::Empty) if stopping => return,
                 Err(mpsc::error::TryRecvError::Empty) if self.shared.returns.any() => None,
-                Err(mpsc::error::TryRecvError::Empty) if self.clear(CLEARED_IDLE) => None,
+                Err(mpsc::error::TryRecvError::Empty)
+                    if !self.clearing_waits() && self.clear(CLEARED_IDLE) =>
+                {
+                    None
+                }
                 Err(mpsc::error::TryRecvError::Empty) => {
-                    self.settle();
+                    if !self.clearing_waits() {
+                        self.settle();
+                    }
                     let next = runtime.block_on(async {
                         tokio::select! {
                             message = inbox.recv() => message,
@@ -156,7 +165,7 @@ impl Writer {
             }
         }
         self.commit(batch);
-        if !inbox.is_empty() {
+        if !inbox.is_empty() && !self.clearing_waits() {
             self.clear(CLEARED_BUSY);
         }
     }
@@ -364,6 +373,10 @@ impl Writer {
                 let _ = reply.send(outcome.clone().map(|()| found.is_some()));
             }
         }
+    }
+
+    fn clearing_waits(&self) -> bool {
+        !self.uploads.is_empty() && self.settles.is_empty() && self.shared.backend.room(PLENTY_BYTES).is_ok()
     }
 
     /// Clears some chunks. False if there is nothing to clear.
