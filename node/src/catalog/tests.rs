@@ -274,3 +274,70 @@ async fn every_generated_filter_finds_what_a_full_scan_finds() {
     }
     assert!(checked > 100, "only {checked} cases");
 }
+
+/// Rows `n000` to `n299`; the pages that hold the text of `n100`, its own and one of the index, are damaged
+/// beyond correction.
+async fn with_damaged_pages() -> Fixture {
+    let fixture = Fixture::new();
+    for at in 0..300 {
+        let name = format!("n{at:03}");
+        let mut body = named(&name);
+        body["asset_metadata"] = json!({"g": at % 2, "text": format!("text of {name}")});
+        fixture.create(&body).await.unwrap();
+    }
+    let Fixture { catalog, _tasks, dir } = fixture;
+    drop(catalog);
+    _tasks.finish().await;
+    let path = dir.path().join(FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let text = b"text of n100";
+    let places: Vec<usize> =
+        (0..bytes.len() - text.len()).filter(|at| bytes[*at..].starts_with(text)).collect();
+    assert!(places.len() >= 2, "{places:?}");
+    for at in places {
+        bytes[at] ^= 0b101;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    Fixture::in_dir(dir)
+}
+
+#[tokio::test]
+async fn what_lies_beside_a_damaged_page_is_served() {
+    let fixture = with_damaged_pages().await;
+    assert!(matches!(fixture.catalog.find("n100:1-t"), Err(Error::Damaged(_))));
+    assert!(fixture.catalog.find("n000:1-t").unwrap().is_some());
+    let all = fixture.catalog.query(query(&json!({}), "", 1000, None)).await.unwrap();
+    let names = |page: &Page| -> Vec<String> {
+        page.rows.iter().map(|asset| row::text(asset.document.root(), "asset_name").to_owned()).collect()
+    };
+    let read = names(&all);
+    let lost = 300 - read.len();
+    assert!((1..60).contains(&lost) && !read.contains(&"n100".to_owned()), "{lost} are lost");
+    assert_eq!(all.gap, Some(Gap::DamagedRows(lost as u64)));
+    assert!(read.is_sorted(), "in row order");
+    for filter in [json!({"asset_metadata.g": 1}), json!({"asset_metadata.text": {"$gte": "text of n"}})] {
+        let page = fixture.catalog.query(query(&filter, "-asset_name", 1000, None)).await.unwrap();
+        let matches = |name: &&String| {
+            filter["asset_metadata.g"].is_null() || !name.ends_with(['0', '2', '4', '6', '8'])
+        };
+        let mut expected: Vec<String> = read.iter().filter(matches).cloned().collect();
+        expected.reverse();
+        assert_eq!(names(&page), expected, "{filter}");
+        assert!(page.gap.is_some(), "{filter}");
+    }
+    fixture.create(&named("zz")).await.unwrap();
+    assert!(fixture.catalog.find("zz:1-t").unwrap().is_some(), "writes beside it go on");
+}
+
+#[tokio::test]
+async fn verify_names_the_rows_of_a_damaged_page() {
+    let fixture = with_damaged_pages().await;
+    let mut told = Vec::new();
+    let summary =
+        verify(&fixture.catalog.inner.store, &mut |finding| told.push(finding.to_string()), &mut |_| {});
+    let summary = summary.unwrap();
+    assert_eq!(summary.rows + summary.damaged_rows, 300);
+    assert!(told.iter().any(|line| line.contains("`n100:1-t`")), "{told:#?}");
+    assert!(!told.iter().any(|line| line.contains("`n000:1-t`")), "{told:#?}");
+    assert!(told.iter().all(|line| !line.contains("belong to no row")), "{told:#?}");
+}
