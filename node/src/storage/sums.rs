@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -28,10 +28,10 @@ const SUMMED_BYTES_MAX: usize = 128 << 10;
 /// Groups of sums kept in memory: 4 MiB, for 2 GiB of file.
 const CACHED_GROUPS_MAX: usize = 1024;
 
-/// Bytes that may be hashed in vain in search of a flipped bit: some seconds. A search hashes the page once
-/// for each of its bits, so this allows one of 64 KiB or hundreds of 4 KiB; more damage than that is no
-/// flipped bit here and there. Less in tests, which damage a lot.
-const VAIN_BYTES_MAX: u64 = if cfg!(test) { 4 << 30 } else { 64 << 30 };
+/// Pages up to this size are searched for a flipped bit: 130 ms at most.
+const MENDED_BYTES_MAX: usize = 16 << 10;
+/// Searches in vain before there are no more: so much damage is no flipped bit here and there.
+const VAIN_SEARCHES_MAX: u32 = 64;
 
 /// A disk over a disk: the pages of the library, checked when they are read.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Sums {
     groups: Mutex<HashMap<u64, Group>>,
     /// Places in the file of pages that were corrected.
     mended: Mutex<BTreeSet<u64>>,
-    vain_bytes: AtomicU64,
+    vain_searches: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ struct Group {
 
 impl Sums {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, groups: Mutex::default(), mended: Mutex::default(), vain_bytes: AtomicU64::new(0) }
+        Self { disk, groups: Mutex::default(), mended: Mutex::default(), vain_searches: AtomicU32::new(0) }
     }
 
     /// Where in the file a page was not as it was written, but could be corrected.
@@ -70,12 +70,11 @@ impl Sums {
         if mend::one_bit_apart(sum_of(page, data), wanted) {
             return true;
         }
-        let cost = 8 * (data.len() as u64).pow(2);
-        if self.vain_bytes.load(Ordering::Relaxed) + cost > VAIN_BYTES_MAX {
+        if data.len() > MENDED_BYTES_MAX || self.vain_searches.load(Ordering::Relaxed) >= VAIN_SEARCHES_MAX {
             return false;
         }
         let mended = mend::one_bit(data, |data| sum_of(page, data) == wanted);
-        self.vain_bytes.fetch_add(if mended { 0 } else { cost }, Ordering::Relaxed);
+        self.vain_searches.fetch_add(u32::from(!mended), Ordering::Relaxed);
         mended
     }
 
