@@ -36,7 +36,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tokio", &["node", "http-api", "cli"]),
     ("clap", &["cli", "tests"]),
     // The façade only in its tests, as a client that speaks HTTP/2.
-    ("reqwest", &["cli", "http-api"]),
+    ("reqwest", &["cli"]),
     ("tracing-subscriber", &["cli"]),
 ];
 
