@@ -3,7 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,6 +16,15 @@ use anyhow::{Context, Result, bail, ensure};
 pub fn binary() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| find().unwrap_or_else(|error| panic!("no binary to test: {error:#}")))
+}
+
+/// Runs `assetmesh verify --all` on the data folder of a stopped node.
+pub(crate) fn verify_all(data_dir: &Path) -> Result<Output> {
+    Command::new(binary())
+        .args(["verify", "--all", "--data-dir"])
+        .arg(data_dir)
+        .output()
+        .context("run verify")
 }
 
 fn find() -> Result<PathBuf> {

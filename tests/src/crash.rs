@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::binary::verify_all;
 use crate::node_process::{NodeOptions, NodeProcess};
 use crate::random::Random;
 use crate::report::Report;
@@ -177,6 +178,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// After a clean stop nothing may be left that no asset names, and everything must fit together.
+    fn verify(&mut self) -> Result<()> {
+        let verified = verify_all(&self.place.data_dir())?;
+        if !verified.status.success() {
+            let said = String::from_utf8_lossy(&verified.stdout);
+            self.violate(format!("verify --all: {} {said}", verified.status));
+        }
+        Ok(())
+    }
+
     fn note_panics(&mut self, node: &NodeProcess) {
         let log = node.log();
         if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
@@ -196,6 +207,7 @@ impl<'a> Run<'a> {
                 self.compare(&node, Objects::All);
                 node.stop()?;
                 self.note_panics(&node);
+                self.verify()?;
             }
         }
         let acknowledged: u64 = self.clients.iter().map(|client| client.acknowledged).sum();

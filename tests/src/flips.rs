@@ -5,12 +5,12 @@ mod truth;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::binary::binary;
+use crate::binary::verify_all;
 use crate::node_process::{NodeOptions, NodeProcess};
 use crate::random::Random;
 use crate::report::Report;
@@ -141,21 +141,13 @@ impl Run {
 
     /// An unbroken store must look unbroken, else nothing that follows means anything.
     fn check_unbroken(&self) -> Result<()> {
-        let verified = self.verify()?;
+        let verified = verify_all(self.data_dir.path())?;
         let said = String::from_utf8_lossy(&verified.stdout);
         ensure!(verified.status.success(), "verify of an unbroken store: {said}");
         let node = NodeOptions::new(self.data_dir.path()).start()?;
         let served = self.truth.compare(&mut node.api());
         ensure!(served == Served::default(), "an unbroken node serves {served:?}");
         Ok(())
-    }
-
-    fn verify(&self) -> Result<Output> {
-        Command::new(binary())
-            .args(["verify", "--all", "--data-dir"])
-            .arg(self.data_dir.path())
-            .output()
-            .context("run verify")
     }
 
     fn flip_once(&mut self) -> Result<()> {
@@ -165,7 +157,7 @@ impl Run {
         let flip = self.random.pick(&self.files).flip(&mut self.random.fork())?;
         self.report.faults += 1;
         self.report.cycles += 1;
-        let verified = self.verify()?;
+        let verified = verify_all(self.data_dir.path())?;
         let found = verified.status.code() == Some(INTEGRITY);
         self.counts.found_by_verify += u64::from(found);
         if !found && !verified.status.success() && !refused(&verified) {
