@@ -7,4 +7,5 @@ pub mod document;
 pub mod filter;
 pub mod ids;
 pub mod limits;
+pub mod liveness;
 pub mod network;
