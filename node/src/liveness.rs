@@ -1,20 +1,33 @@
 //! Liveness: who of the members is alive, as this node sees it. It listens to answered pings, asks others before it
 //! gives a peer up, and spreads and refutes signed claims. It never changes the registry and moves no asset.
 
+mod actor;
 mod claims;
 mod doubts;
 mod health;
+mod metrics;
+mod notary;
 mod phi;
 mod random;
 mod ring;
 mod state;
 mod table;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::liveness::Signature;
+use assetmesh_protocol::network::NetworkId;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::actor::{Gone, Mailbox, Tasks};
+use crate::identity::Identity;
+use crate::swarm::Swarm;
+use metrics::Metrics;
 
 pub use state::{Input, Output, Start, State};
 
@@ -131,7 +144,8 @@ pub struct Change {
     pub why: Why,
 }
 
-/// What is known of a member's life. Times count from the node's start.
+/// What is known of a member's life. Times are those of the clock that drives the state; in answers of
+/// [`Liveness`] they count from 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerFact {
     /// Who.
@@ -145,6 +159,68 @@ pub struct PeerFact {
     /// When it last answered, directly or through another node. Never for one that is only known from the registry,
     /// or that others watch.
     pub last_heard: Option<Duration>,
+}
+
+/// All members but this node, as this node sees them at one time.
+pub type Peers = Arc<BTreeMap<NodeKey, PeerFact>>;
+
+/// What liveness needs to know of its node.
+#[derive(Debug)]
+pub struct Setup {
+    /// What signatures are bound to.
+    pub network: NetworkId,
+    /// The members of the federation, from the registry. This node may be among them.
+    pub members: watch::Receiver<Arc<BTreeSet<NodeKey>>>,
+    /// When it doubts, asks and gives up.
+    pub config: Config,
+}
+
+/// Asks liveness. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Liveness {
+    mailbox: Mailbox<actor::Question>,
+    peers: watch::Receiver<Peers>,
+    metrics: Metrics,
+}
+
+impl Liveness {
+    /// Starts to watch the members.
+    pub fn start(tasks: &mut Tasks, identity: &Identity, swarm: &Swarm, setup: Setup) -> Self {
+        actor::start(tasks, identity, swarm, setup)
+    }
+
+    /// What is known of every member but this node, in the order of their keys. At most a second old, and never
+    /// older than the last change of a state.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerFact> {
+        self.peers.borrow().values().copied().collect()
+    }
+
+    /// What is thought of one member. `None` for a stranger, and for this node itself.
+    #[must_use]
+    pub fn state_of(&self, key: &NodeKey) -> Option<PeerState> {
+        self.peers.borrow().get(key).map(|fact| fact.state)
+    }
+
+    /// All members but this node, and a way to see changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Peers> {
+        self.peers.clone()
+    }
+
+    /// Says to the peers that this node stops in order, and waits until they have it, at most a second. To be called
+    /// while the swarm still runs. Nothing is judged afterwards.
+    ///
+    /// # Errors
+    /// When liveness has stopped already.
+    pub async fn leave(&self) -> Result<(), Gone> {
+        self.mailbox.ask(|reply| actor::Question::Leave { reply }).await
+    }
+
+    /// Adds the metrics.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
 }
 
 /// Signs for this node and checks the signatures of others. The simulator has one of its own.

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use ed25519_dalek::VerifyingKey;
+
 use crate::codec::{self, CodecError, Decode, Encode};
 use crate::ids::NodeKey;
 use crate::network::NetworkId;
@@ -25,6 +27,16 @@ const KINDS: u32 = 6;
 /// An ed25519 signature (RFC 8032), raw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Signature(pub [u8; 64]);
+
+impl Signature {
+    /// True if `signer` signed exactly these bytes, by the strict rules that leave each signature one form.
+    #[must_use]
+    pub fn is_of(&self, signer: &NodeKey, statement: &[u8]) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&self.0);
+        VerifyingKey::from_bytes(signer.as_bytes())
+            .is_ok_and(|key| key.verify_strict(statement, &signature).is_ok())
+    }
+}
 
 /// What is said of a node. Within one incarnation a later one in this list overrides an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

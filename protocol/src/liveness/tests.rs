@@ -137,6 +137,18 @@ fn network(name: &str) -> NetworkId {
     NetworkId::new(&name.parse::<NetworkName>().unwrap(), None)
 }
 
+#[test]
+fn a_signature_holds_for_its_signer_and_statement_alone() {
+    use ed25519_dalek::Signer;
+    let secret = ed25519_dalek::SigningKey::from_bytes(&[3; 32]);
+    let signer = NodeKey(secret.verifying_key().to_bytes());
+    let signature = Signature(secret.sign(b"word").to_bytes());
+    assert!(signature.is_of(&signer, b"word"));
+    assert!(!signature.is_of(&signer, b"work"));
+    assert!(!signature.is_of(&key(1), b"word"));
+    assert!(!Signature([0xff; 64]).is_of(&signer, b"word"));
+}
+
 fn hash_of(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex()[..16].to_owned()
 }
