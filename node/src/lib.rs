@@ -7,6 +7,7 @@ pub mod clock;
 pub mod identity;
 pub mod liveness;
 mod node;
+pub mod registry;
 pub mod storage;
 pub mod swarm;
 mod sweeper;

@@ -11,8 +11,13 @@ pub const BUCKETS: usize = 256;
 /// One step of anti-entropy.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum SyncAsk<E> {
-    /// Where do we differ? The asker's fingerprint of each of the [`BUCKETS`].
-    Compare(Vec<u128>),
+    /// Where do we differ?
+    Compare {
+        /// The asker's fingerprint of each of the [`BUCKETS`].
+        fingerprints: Vec<u128>,
+        /// Keys before this one have been compared already.
+        from: RecordKey,
+    },
     /// Take these, and give me those.
     Exchange {
         /// Keys whose envelopes the asker wants.
@@ -25,20 +30,50 @@ pub enum SyncAsk<E> {
 /// The answer to a [`SyncAsk`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum SyncAnswer<E> {
-    /// What the asked holds in buckets that differ.
+    /// What the asked holds in buckets that differ, in the order of keys.
     Stamps {
-        /// The buckets.
+        /// The buckets; one of which the asked holds nothing is there too.
         buckets: Vec<BucketStamps>,
-        /// More buckets differ than fit.
-        more: bool,
+        /// Where to go on, if not all fitted.
+        next: Option<RecordKey>,
     },
-    /// The wanted envelopes, as many as fit.
-    Envelopes(Vec<E>),
+    /// The wanted envelopes.
+    Envelopes {
+        /// As many as fit, in the order asked for.
+        envelopes: Vec<E>,
+        /// How many of the given ones were news.
+        taken: u32,
+    },
     /// Not now.
     Busy,
 }
 
-/// Everything in one bucket, without the content.
+impl<E> SyncAsk<E> {
+    /// The same with each envelope in another form.
+    pub fn map<F>(self, form: impl FnMut(E) -> F) -> SyncAsk<F> {
+        match self {
+            Self::Compare { fingerprints, from } => SyncAsk::Compare { fingerprints, from },
+            Self::Exchange { want, give } => {
+                SyncAsk::Exchange { want, give: give.into_iter().map(form).collect() }
+            }
+        }
+    }
+}
+
+impl<E> SyncAnswer<E> {
+    /// The same with each envelope in another form.
+    pub fn map<F>(self, form: impl FnMut(E) -> F) -> SyncAnswer<F> {
+        match self {
+            Self::Stamps { buckets, next } => SyncAnswer::Stamps { buckets, next },
+            Self::Envelopes { envelopes, taken } => {
+                SyncAnswer::Envelopes { envelopes: envelopes.into_iter().map(form).collect(), taken }
+            }
+            Self::Busy => SyncAnswer::Busy,
+        }
+    }
+}
+
+/// What lies in one bucket, without the content.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct BucketStamps {
     /// First byte of its keys.
