@@ -11,8 +11,8 @@ use super::ring::{RANKS, Slot};
 use super::state::{MONITORS, Output, State};
 use super::{PeerState, Why};
 
-/// Others that are asked in one round.
-const HELPERS: usize = 3;
+/// Others of a mesh that are asked in the first round, and in the later ones: only one of them may still have a way.
+const HELPERS: (usize, usize) = (3, 8);
 /// Signatures that make a claim.
 pub(super) const BALLOTS: usize = 2;
 /// Attempts for others that run at once. More are refused: each costs a message to the target.
@@ -168,7 +168,7 @@ impl State {
         if self.mesh {
             let others = self.linked().filter(|key| Some(*key) != target && self.table.find(key).is_some());
             let others = others.collect();
-            return self.random.choose(others, HELPERS);
+            return self.random.choose(others, if round == 0 { HELPERS.0 } else { HELPERS.1 });
         }
         let ranks = if round == 0 { MONITORS } else { RANKS };
         self.ring.of(slot).iter().take(ranks).filter_map(|slot| Some(self.table.get(*slot)?.key)).collect()
