@@ -2,6 +2,22 @@
 //! requests. It knows no registry and no files: what it carries are bytes, and those above register a mailbox.
 
 mod actor;
+mod address;
+mod behaviour;
+mod crowd;
+mod exchange;
+mod limits;
+mod metrics;
+mod network_key;
+mod peers;
+mod state;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub use limits::{ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX};
+pub use metrics::Metrics;
+pub use network_key::NetworkKeyError;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,18 +25,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assetmesh_protocol::ids::NodeKey;
-use assetmesh_protocol::network::NetworkName;
+use assetmesh_protocol::network::{NetworkId, NetworkName};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::Tasks;
 use crate::identity::Identity;
-
-/// Longest request to a peer, in bytes.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// Longest answer of a peer, in bytes.
-pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// Longest gossip message, in bytes.
-pub const GOSSIP_BYTES_MAX: usize = 60 * 1024;
 
 /// How the swarm reaches others and is reached.
 #[derive(Debug, Clone)]
@@ -37,6 +46,36 @@ pub struct Config {
     pub bootstrap: Vec<String>,
     /// Whether to look for nodes in the local network. Off: it tells everybody there that this node exists.
     pub mdns: bool,
+    /// What the swarm goes by. A test gives another.
+    pub clock: Clock,
+}
+
+/// Tells the time since some start.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Instant + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `now`.
+    pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    fn now(&self) -> Instant {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+impl Default for Clock {
+    /// The system's monotonic clock.
+    fn default() -> Self {
+        Self::new(Instant::now)
+    }
 }
 
 impl Default for Config {
@@ -48,6 +87,7 @@ impl Default for Config {
             listen: vec!["/ip4/127.0.0.1/tcp/4001".to_owned()],
             bootstrap: Vec::new(),
             mdns: false,
+            clock: Clock::default(),
         }
     }
 }
@@ -73,6 +113,9 @@ pub enum StartError {
         /// What the system said.
         reason: String,
     },
+    /// The network key cannot be used.
+    #[error(transparent)]
+    NetworkKey(#[from] NetworkKeyError),
     /// A part of the peer network cannot be set up.
     #[error("cannot set up {part}: {reason}")]
     Setup {
@@ -117,6 +160,22 @@ pub enum Error {
     Stopped,
 }
 
+impl Error {
+    /// The kind of error, as metrics name it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Refused => "refused",
+            Self::Busy => "busy",
+            Self::BadAnswer(_) => "bad_answer",
+            Self::Interrupted => "interrupted",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// One connected peer of this federation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -154,6 +213,17 @@ pub enum Verdict {
     Reject,
 }
 
+impl Verdict {
+    /// The verdict, as metrics name it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Ignore => "ignore",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// A peer's request. A dropped `answer` tells the peer that it was refused.
 #[derive(Debug)]
 pub struct Request {
@@ -176,6 +246,18 @@ pub enum Service {
     Forward,
     /// Queries.
     Query,
+}
+
+impl Service {
+    /// The service's part of its protocol name.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Liveness => "liveness",
+            Self::Forward => "forward",
+            Self::Query => "query",
+        }
+    }
 }
 
 /// What happens to links. A mailbox that is full loses events; [`Swarm::links`] always tells the truth.
@@ -213,6 +295,18 @@ pub enum Offence {
     Flooding,
 }
 
+impl Offence {
+    /// The offence, as metrics name it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Forged => "forged",
+            Self::Malformed => "malformed",
+            Self::Oversized => "oversized",
+            Self::Flooding => "flooding",
+        }
+    }
+}
+
 /// Asks the swarm. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Swarm {
@@ -220,6 +314,8 @@ pub struct Swarm {
     attached: Arc<watch::Sender<Attached>>,
     listening: watch::Receiver<Vec<String>>,
     links: watch::Receiver<Links>,
+    network_id: NetworkId,
+    metrics: Metrics,
 }
 
 /// The mailboxes of those above. They outlive a rebuild.
@@ -256,6 +352,18 @@ impl Swarm {
     #[must_use]
     pub fn links(&self) -> watch::Receiver<Links> {
         self.links.clone()
+    }
+
+    /// What signatures in this federation are bound to: its name, and its key if it is closed.
+    #[must_use]
+    pub const fn network_id(&self) -> NetworkId {
+        self.network_id
+    }
+
+    /// What the swarm counts.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Takes gossip from now on. A message that finds the mailbox full is ignored.

@@ -41,9 +41,7 @@ const fn layout<const BYTES_MAX: usize>() -> Layout<BYTES_MAX> {
 /// # Errors
 /// When it is longer than [`ENCODED_BYTES_MAX`].
 pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeError> {
-    let mut bytes = vec![VERSION];
-    bincode::encode_into_std_write(value, &mut bytes, layout::<ENCODED_BYTES_MAX>())?;
-    Ok(bytes)
+    write::<T, ENCODED_BYTES_MAX>(value)
 }
 
 /// As [`encode`], for a value of up to [`LONG_BYTES_MAX`].
@@ -51,9 +49,14 @@ pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeErr
 /// # Errors
 /// When it is longer than that.
 pub fn encode_long<T: Encode>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeError> {
+    write::<T, LONG_BYTES_MAX>(value)
+}
+
+fn write<T: Encode, const BYTES_MAX: usize>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeError> {
     let mut bytes = vec![VERSION];
-    bincode::encode_into_std_write(value, &mut bytes, layout::<LONG_BYTES_MAX>())?;
-    Ok(bytes)
+    bincode::encode_into_std_write(value, &mut bytes, layout::<BYTES_MAX>())?;
+    // The library minds its limit only when it decodes.
+    if bytes.len() > BYTES_MAX { Err(bincode::error::EncodeError::Other("too long")) } else { Ok(bytes) }
 }
 
 /// Decodes one value and insists that nothing follows it.
@@ -87,8 +90,8 @@ fn read<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<(T, usize
     if version != VERSION {
         return Err(CodecError::Version(version));
     }
-    if rest.len() > BYTES_MAX {
-        return Err(CodecError::TooLong(rest.len()));
+    if bytes.len() > BYTES_MAX {
+        return Err(CodecError::TooLong(bytes.len()));
     }
     let (value, used) = bincode::decode_from_slice(rest, layout::<BYTES_MAX>())?;
     Ok((value, rest.len() - used))

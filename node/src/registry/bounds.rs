@@ -118,26 +118,26 @@ impl Accounts {
         self.of.get(owner).is_none_or(|account| account.filled(&self.bounds, now_ms) >= MILLI)
     }
 
-    /// Counts an update of an owner that has an account.
+    /// Counts an update of an owner.
     pub(super) fn spend(&mut self, owner: &NodeKey, now_ms: u64) {
-        if let Some(account) = self.of.get_mut(owner) {
-            account.tokens = account.filled(&self.bounds, now_ms).saturating_sub(MILLI);
-            account.counted_ms = now_ms;
-        }
+        let fresh = self.fresh(now_ms);
+        let account = self.of.entry(*owner).or_insert(fresh);
+        account.tokens = account.filled(&self.bounds, now_ms).saturating_sub(MILLI);
+        account.counted_ms = now_ms;
     }
 
     /// Books an envelope that was put into the map.
     pub(super) fn add(&mut self, record: &Verified, now_ms: u64) {
-        let fresh = Account {
-            records: 0,
-            live: 0,
-            tokens: u64::from(self.bounds.updates_burst) * MILLI,
-            counted_ms: now_ms,
-        };
+        let fresh = self.fresh(now_ms);
         let account = self.of.entry(record.owner()).or_insert(fresh);
         account.records += 1;
         account.live += u32::from(!record.is_deleted());
         self.entries += usize::from(!record.is_node());
+    }
+
+    fn fresh(&self, now_ms: u64) -> Account {
+        let tokens = u64::from(self.bounds.updates_burst) * MILLI;
+        Account { records: 0, live: 0, tokens, counted_ms: now_ms }
     }
 
     /// Books an envelope that was taken out of the map. `goes` says that none takes its place.

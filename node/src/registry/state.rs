@@ -29,6 +29,9 @@ pub struct Timing {
     /// How long after its start an owner waits before it signs old entries anew. 60 s: if its disk is an old
     /// copy, what peers know of it comes first.
     pub grace_ms: u64,
+    /// How young an envelope is that is gossiped on though it came by anti-entropy. 2 min: a node that joins, and a
+    /// partition that heals, are seen by all at once and not one exchange after the other.
+    pub relay_ms: u64,
     /// Entries signed anew at one tick. 16: a thousand are done in about a minute, and no burst is gossiped.
     pub refreshes_per_tick: usize,
 }
@@ -41,6 +44,7 @@ impl Default for Timing {
             refresh_every_ms: 24 * HOUR,
             drift_ms: HOUR / 6,
             grace_ms: HOUR / 60,
+            relay_ms: HOUR / 30,
             refreshes_per_tick: 16,
         }
     }
@@ -380,11 +384,17 @@ impl State {
         if let Err(refusal) = self.check(now_ms, &record, way) {
             return Taken::Refused(refusal);
         }
-        if way == Way::Gossip {
-            self.accounts.spend(&record.owner(), now_ms);
-        }
+        let is_young = record.issued_ms().saturating_add(self.config.timing.relay_ms) > now_ms;
+        let relays = way == Way::Sync && is_young && self.accounts.may_update(&record.owner(), now_ms);
         out.push(Output::Keep(record.clone()));
+        if relays {
+            out.push(Output::Publish(record.clone()));
+        }
+        let owner = record.owner();
         self.put(now_ms, record, out);
+        if relays || way == Way::Gossip {
+            self.accounts.spend(&owner, now_ms);
+        }
         Taken::New
     }
 

@@ -1,0 +1,529 @@
+//! Decides whom to dial and when, which connections make a link, and who is refused. Pure: no clock, no socket, no
+//! await, and no chance but the seed it is given.
+
+mod book;
+mod conduct;
+mod dice;
+mod links;
+mod retry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use assetmesh_protocol::ids::NodeKey;
+use libp2p::Multiaddr;
+use libp2p::swarm::ConnectionId;
+
+pub(super) use book::Remembered;
+
+use super::address::Address;
+use super::{Link, LinkEvent, Offence, Service, limits};
+use book::{Book, Source};
+use conduct::Conduct;
+use dice::Dice;
+use links::{Connected, Remedy};
+use retry::Retry;
+
+/// What a dial is meant to reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// A node that is known by its key.
+    Peer(NodeKey),
+    /// Whoever listens at the bootstrap address of this number.
+    Bootstrap(usize),
+}
+
+/// Why a dial led nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// Nobody answered, or the connection was refused on either side.
+    Nobody,
+    /// This node itself is there.
+    Own,
+    /// Another node is at this address.
+    Other { peer: NodeKey, at: Multiaddr },
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Time has passed.
+    Tick,
+    /// Where this node listens.
+    Listening(BTreeSet<Multiaddr>),
+    /// A member says where it listens.
+    Know { peer: NodeKey, addresses: Vec<Multiaddr> },
+    /// Somebody says where a peer may be.
+    Hint { peer: NodeKey, addresses: Vec<Multiaddr> },
+    /// Those above want links to these, and no longer to others.
+    Want(BTreeSet<NodeKey>),
+    /// These are to be cut off, and no longer others.
+    Block(BTreeSet<NodeKey>),
+    /// A connection is open. `dialled`: this node began it, for this target if it was its own decision.
+    Opened { peer: NodeKey, connection: ConnectionId, at: Multiaddr, dialled: Option<Option<Target>> },
+    /// A peer has shown which federation it belongs to, and says where it listens.
+    Identified { peer: NodeKey, ours: bool, addresses: Vec<Multiaddr> },
+    /// A connection is closed.
+    Closed { peer: NodeKey, connection: ConnectionId },
+    /// A dial has failed.
+    Missed { target: Target, missed: Missed },
+    /// A ping came back.
+    Heard { peer: NodeKey, connection: ConnectionId, rtt: Duration },
+    /// A peer did something wrong.
+    Offended { peer: NodeKey, offence: Offence },
+    /// All connections are gone, because the swarm was built again.
+    Rebuilt,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Dial these addresses.
+    Dial { target: Target, addresses: Vec<Multiaddr> },
+    /// Close one connection.
+    Close(ConnectionId),
+    /// Close all connections of a peer.
+    Cut(NodeKey),
+    /// Close all connections of a peer and let none in.
+    Refuse(NodeKey),
+    /// Let a peer in again.
+    Admit(NodeKey),
+    /// The peer has been banned.
+    Banned(NodeKey),
+    /// Ask the DHT where a peer is.
+    LookUp(NodeKey),
+    /// Tell those above.
+    Tell(LinkEvent),
+    /// Write the peer cache.
+    Remember(Vec<Remembered>),
+}
+
+#[derive(Debug)]
+struct Bootstrap {
+    address: Address,
+    retry: Retry,
+    /// Who was found there, or is expected there.
+    leads_to: Option<NodeKey>,
+    /// This node itself is there.
+    own: bool,
+}
+
+/// What the swarm knows.
+#[derive(Debug)]
+pub(super) struct State {
+    own: NodeKey,
+    listening: BTreeSet<Multiaddr>,
+    wanted: BTreeSet<NodeKey>,
+    blocked: BTreeSet<NodeKey>,
+    bootstrap: Vec<Bootstrap>,
+    book: Book,
+    connected: Connected,
+    conduct: Conduct,
+    dice: Dice,
+    cache_due: Option<Instant>,
+    cache_written: Instant,
+}
+
+impl State {
+    /// A node that has just started. `cached` is what it remembers of its last life.
+    pub(super) fn new(
+        now: Instant,
+        own: NodeKey,
+        bootstrap: Vec<Address>,
+        cached: Vec<Remembered>,
+        seed: u64,
+    ) -> Self {
+        let bootstrap = bootstrap.into_iter().map(|address| Bootstrap {
+            own: address.peer == Some(own),
+            leads_to: address.peer,
+            address,
+            retry: Retry::at(now),
+        });
+        let mut book = Book::default();
+        for row in cached.into_iter().filter(|row| row.peer != own) {
+            if let Some(entry) = book.entry(now, row.peer, now, |_| false) {
+                entry.learn(Source::Cached, row.addresses);
+                entry.linked(now, row.age);
+            }
+        }
+        Self {
+            own,
+            listening: BTreeSet::new(),
+            wanted: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            bootstrap: bootstrap.collect(),
+            book,
+            connected: Connected::default(),
+            conduct: Conduct::default(),
+            dice: Dice::new(seed),
+            cache_due: None,
+            cache_written: now,
+        }
+    }
+
+    /// Decides what to do about one thing that happened.
+    pub(super) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Tick => self.tick(now, &mut out),
+            Input::Listening(addresses) => self.listening = addresses,
+            Input::Know { peer, addresses } => self.know(now, peer, addresses),
+            Input::Hint { peer, addresses } => self.hint(now, peer, addresses),
+            Input::Want(peers) => self.want(now, peers),
+            Input::Block(peers) => self.block(peers, &mut out),
+            Input::Opened { peer, connection, at, dialled } => {
+                self.opened(now, (peer, connection, at), dialled, &mut out);
+            }
+            Input::Identified { peer, ours: true, addresses } => {
+                self.belongs(now, peer, addresses, &mut out);
+            }
+            Input::Identified { peer, ours: false, .. } => self.foreign(now, peer, &mut out),
+            Input::Closed { peer, connection } => self.closed(now, peer, connection, &mut out),
+            Input::Missed { target, missed } => self.missed(now, target, missed),
+            Input::Heard { peer, connection, rtt } => {
+                if self.connected.heard(now, &peer, connection, rtt) {
+                    out.push(Output::Tell(LinkEvent::Heard { peer, rtt }));
+                }
+            }
+            Input::Offended { peer, offence } => self.offended(now, peer, offence, &mut out),
+            Input::Rebuilt => self.rebuilt(now, &mut out),
+        }
+        out
+    }
+
+    /// All links, for those above.
+    pub(super) fn links(&self) -> BTreeMap<NodeKey, Link> {
+        self.connected.links()
+    }
+
+    /// What to write to the peer cache now.
+    pub(super) fn remembered(&mut self, now: Instant) -> Vec<Remembered> {
+        let linked: Vec<NodeKey> = self.connected.linked().collect();
+        for peer in linked {
+            if let Some(entry) = self.book.get_mut(&peer) {
+                entry.linked(now, Duration::ZERO);
+            }
+        }
+        self.book.remembered(now)
+    }
+
+    /// Where a peer may be dialled for a request; none if it is refused.
+    pub(super) fn addresses(&self, peer: &NodeKey) -> Vec<Multiaddr> {
+        match self.book.get(peer) {
+            Some(entry) if !self.is_refused(peer) => entry.addresses(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether there is a connection to the peer.
+    pub(super) fn is_connected(&self, peer: &NodeKey) -> bool {
+        self.connected.is_connected(peer)
+    }
+
+    /// Whether a gossip message of this peer is within its rate.
+    pub(super) fn may_gossip(&mut self, now: Instant, peer: NodeKey) -> bool {
+        self.conduct.may_gossip(now, peer)
+    }
+
+    /// Whether a request of this peer is within its rate.
+    pub(super) fn may_ask(&mut self, now: Instant, peer: NodeKey, service: Service) -> bool {
+        self.conduct.may_ask(now, peer, service)
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        for peer in self.conduct.tidy(now) {
+            if !self.is_refused(&peer) {
+                out.push(Output::Admit(peer));
+            }
+        }
+        for remedy in self.connected.remedies(now, self.own) {
+            out.push(match remedy {
+                Remedy::Close(connection) => Output::Close(connection),
+                Remedy::Cut(peer) => {
+                    self.postpone(now + limits::OTHER_NETWORK_PAUSE, peer);
+                    Output::Cut(peer)
+                }
+            });
+        }
+        self.dial(now, out);
+        if self.cache_due.is_some_and(|due| due <= now) {
+            self.cache_due = None;
+            self.cache_written = now;
+            out.push(Output::Remember(self.remembered(now)));
+        }
+    }
+
+    fn know(&mut self, now: Instant, peer: NodeKey, addresses: Vec<Multiaddr>) {
+        let due = self.first_due(now, peer);
+        let addresses = self.foreign_addresses(addresses);
+        let Some(entry) = self.entry(now, peer, due) else { return };
+        if entry.declare(addresses) && !entry.retry.is_dialling() {
+            entry.retry.renew(due);
+        }
+        self.cache_soon(now);
+    }
+
+    fn hint(&mut self, now: Instant, peer: NodeKey, addresses: Vec<Multiaddr>) {
+        let due = self.first_due(now, peer);
+        let addresses = self.foreign_addresses(addresses);
+        if addresses.is_empty() || self.is_refused(&peer) {
+            return;
+        }
+        if let Some(entry) = self.entry(now, peer, due) {
+            entry.learn(Source::Hint, addresses);
+        }
+    }
+
+    fn want(&mut self, now: Instant, mut peers: BTreeSet<NodeKey>) {
+        peers.remove(&self.own);
+        let added: Vec<NodeKey> = peers.difference(&self.wanted).copied().collect();
+        self.wanted = peers;
+        for peer in added {
+            let due = self.first_due(now, peer);
+            if let Some(entry) = self.entry(now, peer, due)
+                && !entry.retry.is_dialling()
+                && entry.retry.failures() > 0
+            {
+                entry.retry.renew(due);
+            }
+        }
+    }
+
+    fn block(&mut self, mut peers: BTreeSet<NodeKey>, out: &mut Vec<Output>) {
+        peers.remove(&self.own);
+        let former = std::mem::replace(&mut self.blocked, peers);
+        let refused =
+            self.blocked.iter().filter(|peer| !former.contains(*peer) && !self.conduct.is_banned(peer));
+        out.extend(refused.map(|peer| Output::Refuse(*peer)));
+        let admitted = former.iter().filter(|peer| !self.is_refused(peer));
+        out.extend(admitted.map(|peer| Output::Admit(*peer)));
+    }
+
+    fn opened(
+        &mut self,
+        now: Instant,
+        (peer, connection, at): (NodeKey, ConnectionId, Multiaddr),
+        dialled: Option<Option<Target>>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(Some(Target::Bootstrap(number))) = dialled
+            && let Some(bootstrap) = self.bootstrap.get_mut(number)
+        {
+            bootstrap.retry.succeeded();
+            bootstrap.leads_to = Some(peer);
+        }
+        if self.is_refused(&peer) || peer == self.own {
+            out.push(Output::Close(connection));
+            return;
+        }
+        self.connected.opened(now, peer, connection, at.clone());
+        if let Some(target) = dialled
+            && let Some(entry) = self.entry(now, peer, now)
+        {
+            entry.worked(at);
+            if matches!(target, Some(Target::Peer(_))) {
+                entry.retry.succeeded();
+            }
+        }
+    }
+
+    fn belongs(&mut self, now: Instant, peer: NodeKey, addresses: Vec<Multiaddr>, out: &mut Vec<Output>) {
+        self.hint(now, peer, addresses);
+        if !self.connected.belongs(now, &peer) {
+            return;
+        }
+        if let Some(entry) = self.book.get_mut(&peer) {
+            entry.retry.renew(now);
+            entry.linked(now, Duration::ZERO);
+        }
+        self.cache_soon(now);
+        out.push(Output::Tell(LinkEvent::Up { peer }));
+    }
+
+    fn foreign(&mut self, now: Instant, peer: NodeKey, out: &mut Vec<Output>) {
+        self.postpone(now + limits::OTHER_NETWORK_PAUSE, peer);
+        out.push(Output::Cut(peer));
+    }
+
+    fn closed(&mut self, now: Instant, peer: NodeKey, connection: ConnectionId, out: &mut Vec<Output>) {
+        if !self.connected.closed(&peer, connection) {
+            return;
+        }
+        let soon = now + self.dice.around(limits::REDIAL_FIRST);
+        let due = self.first_due(soon, peer);
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.leads_to == Some(peer)) {
+            bootstrap.retry.postpone(due);
+        }
+        if let Some(entry) = self.book.get_mut(&peer) {
+            entry.linked(now, Duration::ZERO);
+            entry.retry.postpone(due);
+        }
+        self.cache_soon(now);
+        out.push(Output::Tell(LinkEvent::Down { peer }));
+    }
+
+    fn missed(&mut self, now: Instant, target: Target, missed: Missed) {
+        match target {
+            Target::Bootstrap(number) => {
+                let Some(bootstrap) = self.bootstrap.get_mut(number) else { return };
+                bootstrap.retry.failed(now, limits::REDIAL_BOOTSTRAP_MAX, &mut self.dice);
+                bootstrap.own |= missed == Missed::Own;
+            }
+            Target::Peer(peer) => {
+                let wanted = self.wanted.contains(&peer);
+                let Some(entry) = self.book.get_mut(&peer) else { return };
+                let often = wanted && entry.retry.failures() < limits::REDIAL_WANTED_TIMES;
+                let wait_max = if often { limits::REDIAL_WANTED_MAX } else { limits::REDIAL_HINTED_MAX };
+                entry.retry.failed(now, wait_max, &mut self.dice);
+                entry.missed();
+                if let Missed::Other { at, .. } = &missed {
+                    entry.forget(at);
+                }
+                if !wanted && entry.is_hopeless() {
+                    self.book.remove(&peer);
+                }
+            }
+        }
+        if let Missed::Other { peer, at } = missed
+            && peer != self.own
+        {
+            self.hint(now, peer, vec![at]);
+        }
+    }
+
+    fn offended(&mut self, now: Instant, peer: NodeKey, offence: Offence, out: &mut Vec<Output>) {
+        let blocked = self.blocked.contains(&peer);
+        if peer == self.own || !self.conduct.offended(now, peer, offence) {
+            return;
+        }
+        out.push(Output::Banned(peer));
+        if !blocked {
+            out.push(Output::Refuse(peer));
+        }
+    }
+
+    fn rebuilt(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let linked = self.connected.clear();
+        out.extend(linked.into_iter().map(|peer| Output::Tell(LinkEvent::Down { peer })));
+        let refused: BTreeSet<NodeKey> = self.blocked.iter().copied().chain(self.conduct.banned()).collect();
+        out.extend(refused.into_iter().map(Output::Refuse));
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.retry.is_dialling()) {
+            bootstrap.retry.abandon(now);
+        }
+        for (_, retry) in self.book.retries().filter(|(_, retry)| retry.is_dialling()) {
+            retry.abandon(now);
+        }
+    }
+
+    /// Starts the dials that are due: first the peers that those above want, then the bootstrap addresses, then, if
+    /// there are few links, peers that were merely heard of.
+    fn dial(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let under_way = self.bootstrap.iter().map(|bootstrap| &bootstrap.retry);
+        let under_way = under_way.filter(|retry| retry.is_dialling()).count();
+        let (mut wanted_dials, mut hinted_dials) = (0, 0);
+        for (peer, _) in self.book.iter().filter(|(_, entry)| entry.retry.is_dialling()) {
+            *(if self.wanted.contains(peer) { &mut wanted_dials } else { &mut hinted_dials }) += 1;
+        }
+        let mut room = limits::DIALS_AT_ONCE.saturating_sub(under_way + wanted_dials + hinted_dials);
+        let wanted: Vec<NodeKey> = self.wanted.iter().copied().collect();
+        for peer in wanted {
+            room -= usize::from(room > 0 && self.dial_peer(now, peer, out));
+            self.look_up(now, peer, out);
+        }
+        room -= self.dial_bootstrap(now, room, out);
+        let hinted_room = room.min(limits::HINTED_DIALS_AT_ONCE.saturating_sub(hinted_dials));
+        if self.connected.linked().count() < limits::LINKS_SOUGHT && hinted_room > 0 {
+            let mut hinted: Vec<_> = self.book.iter().filter(|(_, entry)| entry.retry.is_due(now)).collect();
+            hinted.sort_by_key(|(_, entry)| (std::cmp::Reverse(entry.best()), entry.retry.failures()));
+            let hinted: Vec<NodeKey> = hinted.into_iter().map(|(peer, _)| *peer).collect();
+            let mut begun = 0;
+            for peer in hinted {
+                begun += usize::from(begun < hinted_room && self.dial_peer(now, peer, out));
+            }
+        }
+    }
+
+    /// True if a dial was begun.
+    fn dial_peer(&mut self, now: Instant, peer: NodeKey, out: &mut Vec<Output>) -> bool {
+        if self.connected.is_connected(&peer) || self.is_refused(&peer) {
+            return false;
+        }
+        match self.book.get_mut(&peer) {
+            Some(entry) if entry.retry.is_due(now) && !entry.is_empty() => {
+                entry.retry.begin();
+                out.push(Output::Dial { target: Target::Peer(peer), addresses: entry.addresses() });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns how many dials were begun.
+    fn dial_bootstrap(&mut self, now: Instant, room: usize, out: &mut Vec<Output>) -> usize {
+        let mut begun = 0;
+        for number in 0..self.bootstrap.len() {
+            let bootstrap = &self.bootstrap[number];
+            let useless = bootstrap.own
+                || self.listening.contains(&bootstrap.address.at)
+                || bootstrap.leads_to.is_some_and(|peer| self.is_refused(&peer) || self.is_connected(&peer));
+            if useless || begun == room || !bootstrap.retry.is_due(now) {
+                continue;
+            }
+            let addresses = vec![bootstrap.address.at.clone()];
+            self.bootstrap[number].retry.begin();
+            begun += 1;
+            out.push(Output::Dial { target: Target::Bootstrap(number), addresses });
+        }
+        begun
+    }
+
+    /// Asks the DHT for a wanted peer that cannot be found otherwise.
+    fn look_up(&mut self, now: Instant, peer: NodeKey, out: &mut Vec<Output>) {
+        if self.connected.is_connected(&peer) || self.is_refused(&peer) {
+            return;
+        }
+        if let Some(entry) = self.book.get_mut(&peer)
+            && (entry.is_empty() || entry.retry.failures() >= limits::DHT_AFTER_DIALS)
+            && entry.look_up(now)
+        {
+            out.push(Output::LookUp(peer));
+        }
+    }
+
+    fn entry(&mut self, now: Instant, peer: NodeKey, due: Instant) -> Option<&mut book::Entry> {
+        if peer == self.own {
+            return None;
+        }
+        let (wanted, connected) = (&self.wanted, &self.connected);
+        self.book.entry(now, peer, due, |peer| wanted.contains(peer) || connected.is_connected(peer))
+    }
+
+    /// Of two nodes that learn of each other at once, the one with the smaller key dials first.
+    fn first_due(&mut self, now: Instant, peer: NodeKey) -> Instant {
+        if self.own < peer { now } else { now + self.dice.around(limits::GREATER_KEY_WAITS) }
+    }
+
+    fn postpone(&mut self, until: Instant, peer: NodeKey) {
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.leads_to == Some(peer)) {
+            bootstrap.retry.postpone(until);
+        }
+        if let Some(entry) = self.book.get_mut(&peer) {
+            entry.retry.postpone(until);
+        }
+    }
+
+    fn foreign_addresses(&self, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        addresses.into_iter().filter(|at| !self.listening.contains(at)).collect()
+    }
+
+    fn is_refused(&self, peer: &NodeKey) -> bool {
+        self.blocked.contains(peer) || self.conduct.is_banned(peer)
+    }
+
+    fn cache_soon(&mut self, now: Instant) {
+        self.cache_due.get_or_insert(now.max(self.cache_written + limits::CACHE_EVERY));
+    }
+}
+
+#[cfg(test)]
+mod tests;
