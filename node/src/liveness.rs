@@ -43,12 +43,15 @@ pub struct Config {
     /// Silence that is forgiven on top while the link is up: two pings may be lost in a row. Nothing is forgiven when
     /// the link has closed.
     pub pause: Duration,
-    /// How long a round of asking waits for a proof. In a mesh, two rounds lead from doubt to `down`; with a doubt
-    /// after 5 s that stays below 10 s.
+    /// How long a round of asking waits for a proof. In a mesh one round leads to `suspect` and another to `down`.
     pub round: Duration,
+    /// How long a peer of a mesh has been silent at least when it is called `down`. 7 s: with a doubt after 5 s and two
+    /// rounds that stays below 10 s, and a node that stalls for less is left alone even if its links were reset.
+    pub down_after: Duration,
     /// How long monitors wait between `suspect` and `down`. 8 s: a node that stalls for less can still refute.
     pub refute_within: Duration,
-    /// How long a node that hears `down` without `suspect` before waits for a refutation.
+    /// How long a node waits for a refutation when it hears `down` without `suspect` before, or a claim by others than
+    /// it takes for the target's monitors.
     pub hold: Duration,
     /// Time between two comparisons of all claims with one linked peer.
     pub digest_every: Duration,
@@ -62,6 +65,7 @@ impl Default for Config {
             phi: 8.0,
             pause: Duration::from_secs(2),
             round: Duration::from_millis(1500),
+            down_after: Duration::from_secs(7),
             refute_within: Duration::from_secs(8),
             hold: Duration::from_secs(5),
             digest_every: Duration::from_secs(10),

@@ -36,6 +36,8 @@ pub(super) struct Rumours {
     strangers: BTreeMap<NodeKey, Arc<Claim>>,
     /// Peers that are said to be down without having been suspects for long, and when that is believed.
     holds: BTreeMap<Slot, Duration>,
+    /// Claims by others than the target's monitors, and when they are believed.
+    doubted: BTreeMap<Slot, (Arc<Claim>, Duration)>,
     burst: (Duration, u32),
     next_digest: Duration,
     next_defence: Duration,
@@ -74,9 +76,19 @@ impl State {
         if claim.standing.is_own_word() || speakers >= BALLOTS {
             self.accept(Some(from), slot, claim);
         } else {
-            // Its monitors, as seen from here, are others; whoever it is about may know better.
-            self.tell(slot, claim);
+            self.doubt_claim(slot, claim);
         }
+    }
+
+    /// The target's monitors, as seen from here, are others. Perhaps this node knows less than the signers, perhaps they
+    /// lie: the target is told, and if it says nothing against it, the claim holds.
+    fn doubt_claim(&mut self, slot: Slot, claim: Arc<Claim>) {
+        let until = self.now + self.config.hold;
+        let known = self.rumours.doubted.get(&slot);
+        if known.is_none_or(|(known, _)| known.precedence() < claim.precedence()) {
+            self.rumours.doubted.insert(slot, (claim.clone(), until));
+        }
+        self.tell(slot, claim);
     }
 
     /// True if the signature is the signer's own under this claim.
@@ -98,14 +110,18 @@ impl State {
     pub(super) fn accept(&mut self, from: Option<NodeKey>, slot: Slot, claim: Arc<Claim>) {
         self.table.set_claim(slot, claim.clone());
         self.spread(claim.clone(), from);
+        self.believe(from, slot, &claim);
+    }
+
+    fn believe(&mut self, from: Option<NodeKey>, slot: Slot, claim: &Claim) {
         match claim.standing {
             Standing::Left => self.set_state(slot, PeerState::Left, Why::Announced(claim.incarnation)),
-            Standing::Alive => self.believe_alive(from, slot, &claim),
+            Standing::Alive => self.believe_alive(from, slot, claim),
             // In a mesh everybody judges for itself.
             _ if self.mesh => {}
             _ if self.hears(slot) => self.tell_target(slot),
             Standing::Suspect => self.set_state(slot, PeerState::Suspect, Why::Confirmed(claim.signed.len())),
-            Standing::Down => self.believe_down(slot, &claim),
+            Standing::Down => self.believe_down(slot, claim),
         }
     }
 
@@ -159,6 +175,7 @@ impl State {
     }
 
     pub(super) fn end_holds(&mut self) {
+        self.end_doubted();
         let now = self.now;
         let over: Vec<Slot> =
             self.rumours.holds.iter().filter(|(_, until)| now >= **until).map(|(slot, _)| *slot).collect();
@@ -174,10 +191,38 @@ impl State {
         }
     }
 
+    fn end_doubted(&mut self) {
+        let (now, hold) = (self.now, self.config.hold);
+        let over = self.rumours.doubted.iter().filter(|(_, (_, until))| now >= *until);
+        for slot in over.map(|(slot, _)| *slot).collect::<Vec<_>>() {
+            let Some((claim, until)) = self.rumours.doubted.remove(&slot) else { continue };
+            let Some(peer) = self.table.get(slot).filter(|peer| peer.key == claim.target) else { continue };
+            let newer = peer.claim.as_ref().is_none_or(|known| known.precedence() < claim.precedence());
+            if newer && peer.heard.is_none_or(|heard| heard + hold < until) {
+                self.accept(None, slot, claim);
+            }
+        }
+    }
+
     /// This node was stopped: refutations may wait unread.
     pub(super) fn put_off_holds(&mut self) {
         let until = self.health.judges_from() + self.config.hold;
         self.rumours.holds.values_mut().for_each(|hold| *hold = until);
+        self.rumours.doubted.values_mut().for_each(|(_, hold)| *hold = until);
+    }
+
+    /// The federation has become too big for a mesh: from now on what was claimed of members that this node never heard
+    /// itself counts.
+    pub(super) fn believe_known(&mut self) {
+        let known: Vec<(Slot, Arc<Claim>)> = self
+            .table
+            .iter()
+            .filter(|(_, peer)| peer.heard.is_none() && peer.state == PeerState::Down)
+            .filter_map(|(slot, peer)| Some((slot, peer.claim.clone()?)))
+            .collect();
+        for (slot, claim) in known {
+            self.believe(None, slot, &claim);
+        }
     }
 
     /// Tells a peer what is claimed of it, so that it can refute.

@@ -11,8 +11,8 @@ use super::ring::{RANKS, Slot};
 use super::state::{MONITORS, Output, State};
 use super::{PeerState, Why};
 
-/// Others of a mesh that are asked in the first round, and in the later ones: only one of them may still have a way.
-const HELPERS: (usize, usize) = (3, 8);
+/// Others of a mesh that are asked first, and at every tick after that: only one of them may still have a way.
+const HELPERS: (usize, usize) = (3, 5);
 /// Signatures that make a claim.
 pub(super) const BALLOTS: usize = 2;
 /// Attempts for others that run at once. More are refused: each costs a message to the target.
@@ -21,6 +21,8 @@ const ATTEMPTS_MAX: usize = 256;
 const PROOFS_BURST: u32 = 128;
 /// How recently a helper must have heard a peer to refuse its ballot.
 pub(super) const RECENTLY: Duration = Duration::from_millis(2500);
+/// How often a peer that is not heard directly is asked for a proof through others.
+const RELAYED_EVERY: Duration = Duration::from_secs(2);
 /// First and longest time between two attempts to reach a peer of a mesh, that is down, through others.
 const KNOCK_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
@@ -85,12 +87,20 @@ impl State {
             self.next_round(slot);
             return;
         }
+        // A peer that is kept by proofs alone is asked for the next one before its silence is surprising.
+        let asks = peer.relayed && self.silence(slot).is_some_and(|silence| silence >= RELAYED_EVERY);
+        // In a mesh nobody claimed that it is down, and those who come later must learn it.
+        let unclaimed = peer.standing() == Some(Standing::Alive);
         match (peer.state, self.mesh) {
+            (PeerState::Alive, true) if asks => self.doubt(slot, Standing::Suspect),
             (PeerState::Alive, _) | (PeerState::Suspect, true) if self.is_silent(slot) => {
                 self.doubt(slot, Standing::Suspect);
             }
             (PeerState::Suspect, false) => self.after_suspicion(slot),
             (PeerState::Down, true) => self.knock(slot),
+            (PeerState::Down, false) if unclaimed && self.is_silent(slot) => {
+                self.doubt(slot, Standing::Suspect)
+            }
             _ => {}
         }
     }
@@ -131,24 +141,41 @@ impl State {
     fn next_round(&mut self, slot: Slot) {
         let now = self.now;
         let wait = self.config.round * self.health.factor(now);
-        let Some(doubt) = self.doubts.own.get_mut(&slot).filter(|doubt| now >= doubt.next) else { return };
+        let Some(doubt) = self.doubts.own.get_mut(&slot) else { return };
         let (round, standing) = (doubt.round, doubt.standing);
+        if now < doubt.next {
+            if self.mesh {
+                // Any of several messages may have been lost: asking again is cheap, giving up is not.
+                self.ask_helpers(slot, round);
+            }
+            return;
+        }
         doubt.round += 1;
         // With monitors the first helpers' ballots are on their way after one round; later rounds ask more of them.
         doubt.next = now + if self.mesh { wait } else { wait * doubt.round.min(4) };
         if self.mesh && round > 0 {
-            let silent = Why::Silent(self.silence(slot).unwrap_or_default());
-            let suspect = self.table.get(slot).is_some_and(|peer| peer.state == PeerState::Suspect);
-            self.set_state(slot, if suspect { PeerState::Down } else { PeerState::Suspect }, silent);
-            if suspect {
-                self.doubts.drop_doubt(slot);
-                return;
-            }
-        }
-        if !self.mesh && round == 1 {
+            self.decline(slot);
+        } else if round == 1 {
             self.vote(slot, standing);
         }
         self.ask_helpers(slot, round);
+    }
+
+    /// A round has brought no proof: one step down, if the silence has lasted long enough for it.
+    fn decline(&mut self, slot: Slot) {
+        let Some(peer) = self.table.get(slot) else { return };
+        let silence = self.silence(slot).unwrap_or_default();
+        let given_up = silence >= self.config.down_after * self.health.factor(self.now);
+        match peer.state {
+            PeerState::Alive if self.is_silent(slot) => {
+                self.set_state(slot, PeerState::Suspect, Why::Silent(silence));
+            }
+            PeerState::Suspect if given_up => {
+                self.set_state(slot, PeerState::Down, Why::Silent(silence));
+                self.doubts.drop_doubt(slot);
+            }
+            _ => {}
+        }
     }
 
     fn ask_helpers(&mut self, slot: Slot, round: u32) {
@@ -243,8 +270,8 @@ impl State {
         }
         if self.doubts.attempts.len() < ATTEMPTS_MAX {
             let until = self.now + self.config.round;
-            let attempt = Attempt { asker, claim: claim.clone(), until };
-            self.doubts.attempts.insert((claim.target, nonce), attempt);
+            let attempt = || Attempt { asker, claim: claim.clone(), until };
+            self.doubts.attempts.entry((claim.target, nonce)).or_insert_with(attempt);
             self.send(claim.target, Message::Challenge { nonce });
         }
     }

@@ -241,11 +241,12 @@ impl State {
     /// mesh each has its own opinion, with monitors all follow one.
     fn choose_mode(&mut self) {
         let mesh = self.table.len() < self.config.mesh_max;
-        if self.mesh && !mesh {
-            self.mesh = mesh;
-            self.announce(self.own.incarnation.saturating_add(1));
-        }
+        let grown = self.mesh && !mesh;
         self.mesh = mesh;
+        if grown {
+            self.announce(self.own.incarnation.saturating_add(1));
+            self.believe_known();
+        }
     }
 
     fn link_up(&mut self, peer: NodeKey) {
@@ -374,6 +375,7 @@ impl State {
         self.doubts.drop_doubt(slot);
         let Some(peer) = self.table.get_mut(slot) else { return };
         peer.heard = Some(self.now);
+        peer.relayed = why == Why::Proved;
         if peer.state == PeerState::Alive {
             return;
         }

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     pub(super) since: Duration,
     /// When it last answered, directly or by a proof. Never for one that is only known from the registry.
     pub(super) heard: Option<Duration>,
+    /// True if it last answered through another node, and not directly.
+    pub(super) relayed: bool,
     /// The newest accepted claim about it.
     pub(super) claim: Option<Arc<Claim>>,
     /// When it was last told what others say of it.
@@ -72,7 +74,15 @@ impl Table {
 
     /// Adds a member that was never heard.
     pub(super) fn insert(&mut self, key: NodeKey, now: Duration) -> Slot {
-        let peer = Peer { key, state: PeerState::Down, since: now, heard: None, claim: None, told: None };
+        let peer = Peer {
+            key,
+            state: PeerState::Down,
+            since: now,
+            heard: None,
+            relayed: false,
+            claim: None,
+            told: None,
+        };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             Slot::try_from(self.slots.len() - 1).expect("fewer members than a u32 counts")

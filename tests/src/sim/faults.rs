@@ -50,6 +50,9 @@ impl World {
         }
         for at in 0..count {
             self.start(at);
+        }
+        for at in 0..count {
+            self.nodes[at].bootstrap = self.some_running(at);
             if self.nodes[at].character.liar {
                 self.queue.push(CALM_MS, Event::Lie { at });
             }
@@ -116,13 +119,7 @@ impl World {
         secret.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&self.random.number().to_le_bytes()));
         let number = at as u64;
         let mut node = Node::new(secret, character, number);
-        let running: Vec<usize> = (0..at).filter(|other| self.nodes[*other].runs()).collect();
-        let known = if running.is_empty() { (0..at).collect() } else { running };
-        node.bootstrap = known.into_iter().collect();
-        while node.bootstrap.len() > BOOTSTRAP {
-            let gone = self.random.below(node.bootstrap.len());
-            node.bootstrap.swap_remove(gone);
-        }
+        node.bootstrap = self.some_running(at);
         self.index.insert(node.key, at);
         self.nodes.push(node);
         self.network.add_node();
@@ -131,6 +128,17 @@ impl World {
             self.queue.push(self.now_ms + first, Event::Stall { at });
         }
         at
+    }
+
+    /// Whom a node is told to begin with.
+    fn some_running(&mut self, at: usize) -> Vec<usize> {
+        let mut running: Vec<usize> =
+            (0..self.nodes.len()).filter(|other| *other != at && self.nodes[*other].runs()).collect();
+        while running.len() > BOOTSTRAP {
+            let gone = self.random.below(running.len());
+            running.swap_remove(gone);
+        }
+        running
     }
 
     /// Does it, if there is anybody to do it to.

@@ -10,7 +10,7 @@ use super::world::World;
 
 /// A node that was stopped for longer than this may be given up: so long can nobody tell it from a dead one within
 /// the promised times. In a mesh, and with monitors.
-const STOP_MS: (u64, u64) = (4_000, 10_000);
+const STOP_MS: (u64, u64) = (3_000, 10_000);
 /// How long a start or stop excuses a judgement.
 const RECENT_MS: u64 = 12_000;
 /// Envelopes that die within this are not compared: nodes look at their clocks once a second.
@@ -58,12 +58,16 @@ impl World {
         let mesh = self.nodes.len() <= self.scenario.mesh_max;
         let (from_ms, to_ms) = self.nodes[target].stopped;
         let stopped_ms = to_ms.min(now_ms) - from_ms;
-        let long = stopped_ms >= if mesh { STOP_MS.0 } else { STOP_MS.1 };
+        let open = |one, other| self.network.was_open(one, other, now_ms);
+        // Those beyond a cut may have suspected it long before it was stopped.
+        let whole = (0..self.nodes.len()).all(|other| open(other, target));
+        let most_ms = if mesh || !whole { STOP_MS.0 } else { STOP_MS.1 };
+        // Who reaches it through others only has no fresh answer when it stops.
+        let long = stopped_ms >= most_ms || (stopped_ms > 0 && !open(at, target));
         let young = |node: &Node| now_ms < node.started_ms + RECENT_MS;
         if (long && now_ms < to_ms + RECENT_MS) || young(&self.nodes[target]) || young(&self.nodes[at]) {
             return true;
         }
-        let open = |one, other| self.network.was_open(one, other, now_ms);
         let relays = |other: &usize| {
             let node = &self.nodes[*other];
             node.answers(now_ms) && !young(node) && open(at, *other) && open(*other, target)
@@ -102,27 +106,27 @@ impl World {
         }
     }
 
-    /// Runs on after the last fault until all agree, then looks at what was promised.
+    /// Runs on after the last fault until all agree and hold what was promised.
     pub(super) fn settle(&mut self) {
         let faults_end = self.scenario.seconds * 1000;
         for second in 0..=self.scenario.settle_seconds {
             self.run_until(faults_end + second * 1000);
-            if self.disagreement().is_none() {
+            if self.disagreement().is_none() && self.broken_promises().next().is_none() {
                 self.measures.agreed.push(u32::try_from(second * 1000).unwrap_or(u32::MAX));
                 break;
             }
         }
-        if let Some(disagreement) = self.disagreement() {
-            let seconds = self.scenario.settle_seconds;
-            self.violate(format!("{seconds} s after the last fault {disagreement}"));
-        }
-        for at in 0..self.nodes.len() {
-            if self.nodes[at].runs() && self.nodes[at].is_sane() {
-                let wrong = self.ledger.check(&self.nodes[at], &self.nodes, self.now_ms + DYING_MS);
-                wrong.into_iter().for_each(|wrong| self.violate(wrong));
-            }
+        let seconds = self.scenario.settle_seconds;
+        let wrong: Vec<String> = self.disagreement().into_iter().chain(self.broken_promises()).collect();
+        for wrong in wrong {
+            self.violate(format!("{seconds} s after the last fault {wrong}"));
         }
         self.measures.acknowledged += self.ledger.count;
+    }
+
+    fn broken_promises(&self) -> impl Iterator<Item = String> {
+        let sane = self.nodes.iter().filter(|node| node.runs() && node.is_sane());
+        sane.flat_map(|node| self.ledger.check(node, &self.nodes, self.now_ms + DYING_MS))
     }
 
     /// The first thing on which two sane nodes that run do not agree.

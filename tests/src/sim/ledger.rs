@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use assetmesh_protocol::registry::{RecordKey, Verified};
+use assetmesh_protocol::registry::{RecordKey, Verified, Version};
 
 use super::node::Node;
 
@@ -11,6 +11,8 @@ use super::node::Node;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     acknowledged: BTreeMap<RecordKey, Arc<Verified>>,
+    /// The newest tombstone that an owner has made of every key, acknowledged or not.
+    deleted: BTreeMap<RecordKey, Version>,
     pub(super) count: u64,
 }
 
@@ -20,6 +22,13 @@ impl Ledger {
         let newest = self.acknowledged.entry(record.key()).or_insert_with(|| record.clone());
         if record.version() > newest.version() {
             *newest = record;
+        }
+    }
+
+    /// An owner has made an envelope. Whoever asked for it may never hear of it.
+    pub(super) fn made(&mut self, record: &Verified) {
+        if record.is_deleted() {
+            self.deleted.insert(record.key(), record.version());
         }
     }
 
@@ -38,7 +47,7 @@ impl Ledger {
                 None if promised.expires_ms() > node.wall_ms(now_ms) => {
                     wrong.push(format!("node {} has lost the entry {entry}", node.number));
                 }
-                None if !promised.is_deleted() => {
+                None if self.deleted.get(key).is_none_or(|deleted| *deleted < promised.version()) => {
                     wrong.push(format!("node {} let the entry {entry} die, whose owner lives", node.number));
                 }
                 Some(held) if held.version() < promised.version() && promised.is_deleted() => {

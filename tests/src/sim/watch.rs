@@ -85,11 +85,6 @@ impl Watch {
         self.awaited.insert(target, Awaited { event, since_ms: now_ms, waiting });
     }
 
-    /// Nobody has to see anything of this node any more.
-    pub(super) fn forget(&mut self, target: usize) {
-        self.awaited.remove(&target);
-    }
-
     /// A node that ended sees nothing.
     pub(super) fn ended(&mut self, observer: usize) {
         for awaited in self.awaited.values_mut() {
@@ -125,7 +120,7 @@ mod tests {
         assert_eq!(watch.late(3, Event::Crash, 1000), Some(&[2].into()));
         watch.ended(2);
         assert_eq!(watch.late(3, Event::Crash, 1000), Some(&BTreeSet::new()));
-        watch.forget(3);
+        watch.expect(3, Event::Join, 2000, [1].into());
         assert_eq!(watch.late(3, Event::Crash, 1000), None);
     }
 

@@ -204,15 +204,13 @@ impl World {
         self.heard = heard;
     }
 
-    /// Tries to reach whom the node wants to be linked with, or those it began with.
+    /// Tries to reach whom the node wants to be linked with, and those it was told to begin with.
     fn dial(&mut self, at: usize) {
         let node = &self.nodes[at];
-        let lonely = self.network.links(at).take(2).count() < 2;
-        let begin = node.bootstrap.iter().filter(|_| lonely);
         let missing: Vec<usize> = node
             .wanted
             .iter()
-            .chain(begin)
+            .chain(&node.bootstrap)
             .copied()
             .filter(|other| *other != at && !self.network.is_linked(at, *other))
             .collect();
@@ -360,6 +358,7 @@ impl World {
         match output {
             RegistryOutput::Persist(record, origin) => {
                 keep_tombstone(cores, &record);
+                self.ledger.made(&record);
                 disk.records.insert(record.key(), record.clone());
                 disk.mark = cores.registry.mark();
                 return Some(RegistryInput::Persisted(record, origin));
