@@ -1,6 +1,7 @@
 //! Tests of `registry`: several registries with real disks, joined by a network in memory.
 
 mod network;
+mod over_libp2p;
 
 use std::future::Future;
 
