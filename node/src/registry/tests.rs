@@ -160,9 +160,10 @@ async fn an_entry_of_one_node_is_found_on_another_by_the_documented_filter() {
 
 #[tokio::test]
 async fn a_change_through_any_node_reaches_the_owner_and_is_seen_where_it_was_asked() {
-    let (_hub, nodes) = mesh::<3>();
+    let (hub, nodes) = mesh::<3>();
     nodes[0].named("own-1").await;
     nodes[2].shows("own-1").await;
+    hub.lose_gossip();
     let changed = nodes[2].registry.update(&id("own-1"), patch(r#"{"asset_registry_name":"b"}"#)).await;
     assert_eq!(changed.unwrap().owner(), node(1));
     assert_eq!(name(&nodes[2].registry.get(&id("own-1")).unwrap()), "b", "at once, not some time later");

@@ -84,7 +84,9 @@ async fn nodes_of_one_federation_hold_one_registry() {
 async fn a_node_that_was_cut_off_catches_up_when_it_is_back() {
     let first = Whole::start(Vec::new());
     let second = Whole::start(first.swarm.listen_addrs());
-    second.until("two members", |registry| registry.members().len() == 2).await;
+    for one in [&first, &second] {
+        one.until("two members", |registry| registry.members().len() == 2).await;
+    }
     first.swarm.block([second.key].into()).await;
     let mut links = second.swarm.links();
     tokio::time::timeout(WITHIN, links.wait_for(|links| links.is_empty())).await.unwrap().unwrap();
