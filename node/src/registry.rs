@@ -335,7 +335,7 @@ impl Registry {
         self.inner.shared.view().members(actor::now_ms())
     }
 
-    /// Waits until the registry is another than at the last call on this watch.
+    /// Tells of every change from now on: of entries, of members, of what expires.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes { view: self.inner.shared.view.clone() }

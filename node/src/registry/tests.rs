@@ -1,5 +1,7 @@
 //! Tests of `registry`: several registries with real disks, joined by a network in memory.
 
+mod faults;
+mod hostile;
 mod network;
 mod over_libp2p;
 
@@ -23,7 +25,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 struct Node {
     registry: Registry,
     tasks: Tasks,
-    dir: tempfile::TempDir,
+    dir: Option<tempfile::TempDir>,
     seed: u8,
 }
 
@@ -33,23 +35,20 @@ impl Node {
     }
 
     fn in_dir(hub: &Hub, seed: u8, dir: tempfile::TempDir) -> Self {
+        let store = tables::tests::open(dir.path());
+        Self { dir: Some(dir), ..Self::on(hub, seed, store) }
+    }
+
+    fn on(hub: &Hub, seed: u8, store: Store) -> Self {
         let mut config = Config::new(test_kit::network(), description(&format!("n{seed}")));
         config.sync_every = Duration::from_millis(500);
         config.flush_every = Duration::from_millis(20);
         config.forward_within = Duration::from_millis(500);
-        Self::with(hub, seed, dir, config)
-    }
-
-    fn with(hub: &Hub, seed: u8, dir: tempfile::TempDir, config: Config) -> Self {
         let mut tasks = Tasks::default();
-        let ground = Ground {
-            store: tables::tests::open(dir.path()),
-            key: owner(seed),
-            peers: Arc::new(Fake::new(hub, node(seed))),
-            cursor_secret: [seed; 32],
-        };
+        let peers = Arc::new(Fake::new(hub, node(seed)));
+        let ground = Ground { store, key: owner(seed), peers, cursor_secret: [seed; 32] };
         let registry = Registry::start_on(&mut tasks, ground, config).unwrap();
-        Self { registry, tasks, dir, seed }
+        Self { registry, tasks, dir: None, seed }
     }
 
     /// Stops as a crash does: nothing more is written.
@@ -58,7 +57,7 @@ impl Node {
         hub.leave(node(seed));
         drop(registry);
         tasks.finish().await;
-        Self::in_dir(hub, seed, dir)
+        Self::in_dir(hub, seed, dir.unwrap())
     }
 
     async fn create(&self, body: Value) -> Result<Entry, Error> {
@@ -74,6 +73,16 @@ impl Node {
         let mut changes = self.registry.changes();
         let wait = async { while !is_so(&self.registry) && changes.next().await {} };
         assert!(tokio::time::timeout(WITHIN, wait).await.is_ok(), "node {} never sees {what}", self.seed);
+    }
+
+    /// Waits until everything that peers said is on the disk.
+    async fn is_written(&self) {
+        let wait = async {
+            while self.registry.inner.shared.metrics.waiting_rows.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(WITHIN, wait).await.unwrap();
     }
 
     async fn shows(&self, name: &str) {
@@ -277,16 +286,7 @@ async fn what_peers_said_is_on_the_disk_soon() {
     let (hub, [one, two]) = mesh::<2>();
     one.named("own-1").await;
     two.shows("own-1").await;
-    let written = || {
-        let metrics = &two.registry.inner.shared.metrics;
-        metrics.waiting_rows.get() == 0
-    };
-    let wait = async {
-        while !written() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(WITHIN, wait).await.unwrap();
+    two.is_written().await;
     hub.leave(node(1));
     let two = two.restart(&hub).await;
     two.shows("own-1").await;
@@ -301,6 +301,7 @@ async fn a_damaged_row_comes_back_from_a_peer() {
     let Node { registry, tasks, dir, seed } = one;
     drop(registry);
     tasks.finish().await;
+    let dir = dir.unwrap();
     let store = tables::tests::open(dir.path());
     tables::tests::damage(&store, RecordKey::of(&node(1), &id("own-1")));
     drop(store);
