@@ -10,7 +10,7 @@ use std::future::Future;
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::registry::{
-    Envelope, ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Payload, Record, SyncAsk,
+    Envelope, ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Record, SyncAsk,
 };
 use serde_json::{Value, json};
 
@@ -410,6 +410,21 @@ async fn many_writers_share_commits_and_none_is_lost() {
     }
     let won = rivals.join_all().await.into_iter().filter(|won| *won).count();
     assert_eq!(won, 1, "an id is given once");
+}
+
+#[tokio::test]
+async fn a_node_that_says_too_much_of_itself_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::default();
+    let ground = Ground {
+        store: tables::tests::open(dir.path()),
+        key: owner(1),
+        peers: Arc::new(Fake::new(&hub, node(1))),
+        cursor_secret: [1; 32],
+    };
+    let config = Config::new(test_kit::network(), description(&"x".repeat(5_000)));
+    let refused = Registry::start_on(&mut Tasks::default(), ground, config);
+    assert!(matches!(refused, Err(StartError::AboutTooLong { .. })));
 }
 
 fn assert_send<T: Future + Send>(future: T) -> T {
