@@ -121,7 +121,7 @@ pub(super) struct State {
     conduct: Conduct,
     dice: Dice,
     cache_due: Option<Instant>,
-    cache_written: Instant,
+    cache_written: Option<Instant>,
 }
 
 impl State {
@@ -157,7 +157,7 @@ impl State {
             conduct: Conduct::default(),
             dice: Dice::new(seed),
             cache_due: None,
-            cache_written: now,
+            cache_written: None,
         }
     }
 
@@ -221,8 +221,13 @@ impl State {
     }
 
     /// Whether a gossip message of this peer is within its rate.
-    pub(super) fn may_gossip(&mut self, now: Instant, peer: NodeKey) -> bool {
-        self.conduct.may_gossip(now, peer)
+    pub(super) fn may_gossip(&mut self, now: Instant, peer: NodeKey, bytes: usize) -> bool {
+        self.conduct.may_gossip(now, peer, bytes)
+    }
+
+    /// Whether this peer may say again who it is.
+    pub(super) fn may_introduce(&mut self, now: Instant, peer: NodeKey) -> bool {
+        self.conduct.may_introduce(now, peer)
     }
 
     /// Whether a request of this peer is within its rate.
@@ -248,7 +253,7 @@ impl State {
         self.dial(now, out);
         if self.cache_due.is_some_and(|due| due <= now) {
             self.cache_due = None;
-            self.cache_written = now;
+            self.cache_written = Some(now);
             out.push(Output::Remember(self.remembered(now)));
         }
     }
@@ -445,7 +450,8 @@ impl State {
 
     /// True if a dial was begun.
     fn dial_peer(&mut self, now: Instant, peer: NodeKey, out: &mut Vec<Output>) -> bool {
-        if self.connected.is_connected(&peer) || self.is_refused(&peer) {
+        let silent = self.wanted.contains(&peer) && self.connected.is_silent(now, &peer);
+        if (self.connected.is_connected(&peer) && !silent) || self.is_refused(&peer) {
             return false;
         }
         match self.book.get_mut(&peer) {
@@ -521,7 +527,9 @@ impl State {
     }
 
     fn cache_soon(&mut self, now: Instant) {
-        self.cache_due.get_or_insert(now.max(self.cache_written + limits::CACHE_EVERY));
+        let soon = now + limits::CACHE_AFTER;
+        let due = self.cache_written.map_or(soon, |written| soon.max(written + limits::CACHE_EVERY));
+        self.cache_due.get_or_insert(due);
     }
 }
 

@@ -58,6 +58,15 @@ async fn those_above_hear_of_links_and_of_pings() {
 }
 
 #[tokio::test]
+async fn a_dial_takes_a_port_of_its_own() {
+    let first = Member::start(settings()).await;
+    let second = Member::start(kit::bootstrapped(&[&first])).await;
+    first.linked_to(&[second.key]).await;
+    let seen = first.swarm.links().borrow()[&second.key].address.clone();
+    assert!(!second.swarm.listen_addrs().contains(&seen), "{seen}");
+}
+
+#[tokio::test]
 async fn two_nodes_that_dial_each_other_end_with_one_connection() {
     let (first, second) = (Member::start(settings()).await, Member::start(settings()).await);
     for (one, other) in [(&first, &second), (&second, &first)] {
@@ -139,6 +148,15 @@ async fn a_node_that_lost_all_finds_back_with_its_peer_cache_and_no_bootstrap() 
     let dir = second.stop().await;
     let back = Member::start_in(dir, settings()).await;
     back.linked_to(&[first.key]).await;
+}
+
+#[tokio::test]
+async fn the_peer_cache_is_on_disk_soon_after_a_link_so_that_a_crash_does_not_lose_it() {
+    let first = Member::start(settings()).await;
+    let second = Member::start(kit::bootstrapped(&[&first])).await;
+    second.linked_to(&[first.key]).await;
+    let written = || std::fs::read_to_string(second.path("peers.json")).unwrap_or_default();
+    kit::eventually(|| written().contains(&first.key.to_string())).await;
 }
 
 #[tokio::test]

@@ -79,6 +79,11 @@ impl Member {
         requests
     }
 
+    /// A file of its folder.
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Ends it as a node does, and keeps its folder.
     pub(super) async fn stop(self) -> TempDir {
         within(self.tasks.finish()).await;
