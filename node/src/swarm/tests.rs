@@ -2,7 +2,7 @@
 
 mod exchange;
 mod faults;
-mod kit;
+pub(super) mod kit;
 mod strangers;
 
 use std::collections::BTreeSet;
