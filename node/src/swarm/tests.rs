@@ -50,11 +50,7 @@ async fn those_above_hear_of_links_and_of_pings() {
         matches!(within(events.recv()).await, Some(LinkEvent::Heard { peer: heard, .. }) if heard == peer)
     );
     second.stop().await;
-    let mut last = within(events.recv()).await;
-    while matches!(last, Some(LinkEvent::Heard { .. })) {
-        last = within(events.recv()).await;
-    }
-    assert_eq!(last, Some(LinkEvent::Down { peer }));
+    assert_eq!(kit::next_change(&mut events).await, Some(LinkEvent::Down { peer }));
 }
 
 #[tokio::test]

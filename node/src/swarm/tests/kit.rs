@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::actor::Tasks;
 use crate::identity::Identity;
-use crate::swarm::{Config, Gossip, Request, Service, StartError, Swarm};
+use crate::swarm::{Config, Gossip, LinkEvent, Request, Service, StartError, Swarm};
 
 /// Far more than anything here takes on a busy machine.
 pub(in crate::swarm) const WITHIN: Duration = Duration::from_secs(30);
@@ -130,6 +130,19 @@ pub(in crate::swarm) async fn eventually(mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "it does not come true");
         looks.tick().await;
     }
+}
+
+/// The next link that comes or goes.
+pub(in crate::swarm) async fn next_change(events: &mut mpsc::Receiver<LinkEvent>) -> Option<LinkEvent> {
+    let change = async {
+        loop {
+            match events.recv().await {
+                Some(LinkEvent::Heard { .. }) => {}
+                change => return change,
+            }
+        }
+    };
+    within(change).await
 }
 
 /// Publishes until the mesh has formed and the message arrives; a repeated one is not spread twice.
