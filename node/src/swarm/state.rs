@@ -315,7 +315,7 @@ impl State {
         if let Some(Some(Target::Bootstrap(number))) = dialled
             && let Some(bootstrap) = self.bootstrap.get_mut(number)
         {
-            bootstrap.retry.succeeded();
+            bootstrap.retry.landed();
             bootstrap.leads_to = Some(peer);
         }
         if self.is_refused(&peer) || peer == self.own {
@@ -328,7 +328,7 @@ impl State {
         {
             entry.worked(at);
             if matches!(target, Some(Target::Peer(_))) {
-                entry.retry.succeeded();
+                entry.retry.landed();
             }
         }
     }
@@ -337,6 +337,9 @@ impl State {
         self.hint(now, peer, addresses);
         if !self.connected.belongs(now, &peer) {
             return;
+        }
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.leads_to == Some(peer)) {
+            bootstrap.retry.renew(now);
         }
         if let Some(entry) = self.book.get_mut(&peer) {
             entry.retry.renew(now);
@@ -353,6 +356,7 @@ impl State {
 
     fn closed(&mut self, now: Instant, peer: NodeKey, connection: ConnectionId, out: &mut Vec<Output>) {
         if !self.connected.closed(&peer, connection) {
+            self.useless(now, peer);
             return;
         }
         let soon = now + self.dice.around(limits::REDIAL_FIRST);
@@ -368,6 +372,18 @@ impl State {
         out.push(Output::Tell(LinkEvent::Down { peer }));
     }
 
+    /// A connection has closed that never made a link: the other side refuses this node, or has no room. That is no
+    /// better than a dial that failed.
+    fn useless(&mut self, now: Instant, peer: NodeKey) {
+        if self.connected.is_connected(&peer) {
+            return;
+        }
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.leads_to == Some(peer)) {
+            bootstrap.retry.failed(now, limits::REDIAL_BOOTSTRAP_MAX, &mut self.dice);
+        }
+        self.failed(now, peer);
+    }
+
     fn missed(&mut self, now: Instant, target: Target, missed: Missed) {
         match target {
             Target::Bootstrap(number) => {
@@ -376,24 +392,29 @@ impl State {
                 bootstrap.own |= missed == Missed::Own;
             }
             Target::Peer(peer) => {
-                let wanted = self.wanted.contains(&peer);
-                let Some(entry) = self.book.get_mut(&peer) else { return };
-                let often = wanted && entry.retry.failures() < limits::REDIAL_WANTED_TIMES;
-                let wait_max = if often { limits::REDIAL_WANTED_MAX } else { limits::REDIAL_HINTED_MAX };
-                entry.retry.failed(now, wait_max, &mut self.dice);
-                entry.missed();
-                if let Missed::Other { at, .. } = &missed {
+                if let (Missed::Other { at, .. }, Some(entry)) = (&missed, self.book.get_mut(&peer)) {
                     entry.forget(at);
                 }
-                if !wanted && entry.is_hopeless() {
-                    self.book.remove(&peer);
-                }
+                self.failed(now, peer);
             }
         }
         if let Missed::Other { peer, at } = missed
             && peer != self.own
         {
             self.hint(now, peer, vec![at]);
+        }
+    }
+
+    /// A peer was not reached.
+    fn failed(&mut self, now: Instant, peer: NodeKey) {
+        let wanted = self.wanted.contains(&peer);
+        let Some(entry) = self.book.get_mut(&peer) else { return };
+        let often = wanted && entry.retry.failures() < limits::REDIAL_WANTED_TIMES;
+        let wait_max = if often { limits::REDIAL_WANTED_MAX } else { limits::REDIAL_HINTED_MAX };
+        entry.retry.failed(now, wait_max, &mut self.dice);
+        entry.missed();
+        if !wanted && entry.is_hopeless() {
+            self.book.remove(&peer);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Gossip, LinkEvent, Verdict};
+use super::{Config, Gossip, LinkEvent, Verdict};
 use kit::{Member, WITHIN, settings, within};
 
 #[tokio::test]
@@ -25,6 +25,14 @@ async fn nodes_that_know_one_address_find_each_other() {
     for member in &all {
         member.linked_to(&all).await;
     }
+}
+
+#[tokio::test]
+async fn a_bootstrap_address_may_be_a_host_name() {
+    let first = Member::start(settings()).await;
+    let named = first.swarm.listen_addrs()[0].replace("/ip4/127.0.0.1/", "/dns4/localhost/");
+    let second = Member::start(Config { bootstrap: vec![named], ..settings() }).await;
+    second.linked_to(&[first.key]).await;
 }
 
 #[tokio::test]

@@ -264,6 +264,24 @@ fn a_node_of_another_network_is_cut_and_left_alone() {
 }
 
 #[test]
+fn a_peer_that_closes_each_connection_at_once_is_not_dialled_without_pause() {
+    let mut world = World::new(&["/ip4/192.0.2.1/tcp/1"], Vec::new());
+    world.know(GREATER);
+    world.want(&[GREATER]);
+    let mut dialled = 0;
+    let end = world.now + secs(120);
+    while world.now < end {
+        for target in dials(&world.tick()) {
+            dialled += 1;
+            let connection = world.open(GREATER, Some(target));
+            assert!(world.handle(Input::Closed { peer: GREATER, connection }).is_empty());
+        }
+        world.elapse(limits::TICK);
+    }
+    assert!((40..70).contains(&dialled), "{dialled} dials in two minutes");
+}
+
+#[test]
 fn another_node_at_a_known_address_is_tried_under_its_own_name() {
     let mut world = World::new(&[], Vec::new());
     world.know(GREATER);
