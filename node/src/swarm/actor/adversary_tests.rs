@@ -2,14 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use libp2p::identity::Keypair;
 use libp2p::request_response::{Event, Message};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, identify};
 
 use super::build::{Blueprint, Generation};
 use crate::swarm::address::{peer_id, socket};
@@ -138,15 +137,20 @@ async fn a_peer_that_introduces_itself_again_and_again_is_banned() {
     let mut rogue = Rogue::new(&victim);
     rogue.connected().await;
     let victim_id = rogue.victim;
-    let mut pushes = tokio::time::interval(Duration::from_millis(1));
     let pushing = async {
         loop {
-            tokio::select! {
-                _ = pushes.tick() => rogue.generation.swarm.behaviour_mut().identify.push([victim_id]),
-                _ = rogue.generation.swarm.select_next_some() => {}
-            }
+            rogue.generation.swarm.behaviour_mut().identify.push([victim_id]);
+            // One after the other: too many streams at once would end the connection first.
+            let pushed = |event: &SwarmEvent<BehaviourEvent>| {
+                matches!(
+                    event,
+                    SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Pushed { .. }))
+                )
+            };
+            while !pushed(&rogue.next().await) {}
         }
     };
+    // Once banned, nothing is pushed any more.
     tokio::select! {
         () = pushing => {}
         () = kit::eventually(|| victim.swarm.metrics().bans() == 1) => {}

@@ -12,7 +12,7 @@ use crate::identity::Identity;
 use crate::swarm::{Config, Gossip, LinkEvent, Request, Service, StartError, Swarm};
 
 /// Far more than anything here takes on a busy machine.
-pub(in crate::swarm) const WITHIN: Duration = Duration::from_secs(30);
+pub(in crate::swarm) const WITHIN: Duration = Duration::from_secs(60);
 
 /// A running swarm with its folder.
 pub(in crate::swarm) struct Member {
