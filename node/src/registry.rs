@@ -37,7 +37,8 @@ use assetmesh_protocol::filter::{EvalError, SortError};
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::network::NetworkId;
 use assetmesh_protocol::registry::{
-    Draft, EntryError, EntryId, NodeRecord, OwnerKey, Patch, RecordKey, Verified, Verifier,
+    Draft, EntryError, EntryId, NodeRecord, OwnerKey, PAYLOAD_BYTES_MAX, Patch, Payload, RecordKey, Verified,
+    Verifier,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -107,7 +108,16 @@ pub enum StartError {
     /// Its tables cannot be made or read.
     #[error("the registry cannot be read: {0}")]
     Store(#[from] StoreError),
+    /// What the node says of itself does not fit its record.
+    #[error("name, labels and public URL of this node are too long: at most {bytes_max} bytes together")]
+    AboutTooLong {
+        /// How long they may be.
+        bytes_max: usize,
+    },
 }
+
+/// How long what a node says of itself may be, in bytes; the rest of its record is for addresses.
+const ABOUT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX / 2;
 
 /// Why the registry did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -252,6 +262,10 @@ impl Registry {
     }
 
     fn start_on(tasks: &mut Tasks, ground: Ground, config: Config) -> Result<Self, StartError> {
+        let about = Payload::Node(config.about.clone()).bytes();
+        if !about.is_ok_and(|bytes| bytes <= ABOUT_BYTES_MAX) {
+            return Err(StartError::AboutTooLong { bytes_max: ABOUT_BYTES_MAX });
+        }
         let Ground { store, key, peers, cursor_secret } = ground;
         let (verifier, metrics) = (Verifier::new(config.network), Metrics::default());
         let mut state = State::new(key, config.state.clone());
@@ -335,7 +349,7 @@ impl Registry {
         self.inner.shared.view().members(actor::now_ms())
     }
 
-    /// Waits until the registry is another than at the last call on this watch.
+    /// Tells of every change from now on: of entries, of members, of what expires.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes { view: self.inner.shared.view.clone() }

@@ -121,11 +121,9 @@ impl State {
 
     fn doubt(&mut self, slot: Slot, standing: Standing) {
         let Some(peer) = self.table.get(slot) else { return };
-        if let Some(claimed @ (Standing::Suspect | Standing::Down)) = peer.standing()
-            && peer.state == PeerState::Alive
-            && !self.mesh
-        {
-            self.fall_back(slot, claimed);
+        let claimed = matches!(peer.standing(), Some(Standing::Suspect | Standing::Down));
+        if !self.mesh && standing == Standing::Suspect && claimed {
+            // It is claimed already, and what this node makes of that is put off only.
             return;
         }
         let incarnation = peer.incarnation();

@@ -383,7 +383,7 @@ impl State {
             // What left may still answer for a moment. Only a new life of it is news.
             Some(Standing::Left) => {}
             Some(Standing::Suspect | Standing::Down) if !self.mesh => {
-                self.tell_target(slot);
+                self.contradict(slot);
                 self.set_state(slot, PeerState::Alive, why);
             }
             _ => self.set_state(slot, PeerState::Alive, why),
@@ -405,7 +405,11 @@ impl State {
         let link = self.links.get(&peer.key);
         // A closed link is evidence, though no proof: a connection can be reset while both ends live.
         let closed = link.is_some_and(|link| !link.up);
-        let pause = if closed { Duration::ZERO } else { self.config.pause };
+        let pause = match (closed, self.mesh) {
+            (true, _) => Duration::ZERO,
+            (false, true) => self.config.pause,
+            (false, false) => self.config.monitors_pause,
+        };
         let arrivals = link.map(|link| link.arrivals).unwrap_or_default();
         arrivals.phi(silence / self.health.factor(self.now), pause) > self.config.phi
     }

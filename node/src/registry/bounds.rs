@@ -114,8 +114,21 @@ impl Accounts {
 
     /// Whether an owner may change something now. It is counted with [`Accounts::spend`].
     pub(super) fn may_update(&self, owner: &NodeKey, now_ms: u64) -> bool {
+        self.tokens(owner, now_ms) >= MILLI
+    }
+
+    /// Whether an owner may change something for others: they cannot use up what its own clients need.
+    pub(super) fn may_update_for_others(&self, owner: &NodeKey, now_ms: u64) -> bool {
+        self.tokens(owner, now_ms) >= self.burst() / 2 + MILLI
+    }
+
+    fn tokens(&self, owner: &NodeKey, now_ms: u64) -> u64 {
         // Who has nothing yet begins with a full bucket.
-        self.of.get(owner).is_none_or(|account| account.filled(&self.bounds, now_ms) >= MILLI)
+        self.of.get(owner).map_or(self.burst(), |account| account.filled(&self.bounds, now_ms))
+    }
+
+    fn burst(&self) -> u64 {
+        u64::from(self.bounds.updates_burst) * MILLI
     }
 
     /// Counts an update of an owner.
@@ -136,8 +149,7 @@ impl Accounts {
     }
 
     fn fresh(&self, now_ms: u64) -> Account {
-        let tokens = u64::from(self.bounds.updates_burst) * MILLI;
-        Account { records: 0, live: 0, tokens, counted_ms: now_ms }
+        Account { records: 0, live: 0, tokens: self.burst(), counted_ms: now_ms }
     }
 
     /// Books an envelope that was taken out of the map. `goes` says that none takes its place.

@@ -30,6 +30,8 @@ const STEPS_MAX: u32 = 1_000;
 const WALKS_MAX: u32 = 5;
 /// Envelopes given in one session; the peer fetches the rest itself, faster, in a session of its own.
 const GIVEN_MAX: usize = 2_000;
+/// Differences looked at in one session. A registry has at most 100 000 envelopes; a peer that names more lies.
+const TRIED_MAX: usize = 150_000;
 /// What an envelope takes on the wire beside its body.
 const ENVELOPE_OVERHEAD: usize = 80;
 
@@ -76,7 +78,7 @@ impl Default for Session {
 impl Session {
     /// The next request, or nothing when there is no more to do.
     pub fn next(&mut self, map: &Map) -> Option<Ask> {
-        if self.steps >= STEPS_MAX {
+        if self.steps >= STEPS_MAX || self.tried.len() >= TRIED_MAX {
             return None;
         }
         self.steps += 1;

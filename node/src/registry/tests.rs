@@ -1,13 +1,16 @@
 //! Tests of `registry`: several registries with real disks, joined by a network in memory.
 
+mod faults;
+mod hostile;
 mod network;
+mod over_libp2p;
 
 use std::future::Future;
 
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::registry::{
-    Envelope, ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Payload, Record, SyncAsk,
+    Envelope, ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Record, SyncAsk,
 };
 use serde_json::{Value, json};
 
@@ -22,7 +25,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 struct Node {
     registry: Registry,
     tasks: Tasks,
-    dir: tempfile::TempDir,
+    dir: Option<tempfile::TempDir>,
     seed: u8,
 }
 
@@ -32,23 +35,20 @@ impl Node {
     }
 
     fn in_dir(hub: &Hub, seed: u8, dir: tempfile::TempDir) -> Self {
+        let store = tables::tests::open(dir.path());
+        Self { dir: Some(dir), ..Self::on(hub, seed, store) }
+    }
+
+    fn on(hub: &Hub, seed: u8, store: Store) -> Self {
         let mut config = Config::new(test_kit::network(), description(&format!("n{seed}")));
         config.sync_every = Duration::from_millis(500);
         config.flush_every = Duration::from_millis(20);
         config.forward_within = Duration::from_millis(500);
-        Self::with(hub, seed, dir, config)
-    }
-
-    fn with(hub: &Hub, seed: u8, dir: tempfile::TempDir, config: Config) -> Self {
         let mut tasks = Tasks::default();
-        let ground = Ground {
-            store: tables::tests::open(dir.path()),
-            key: owner(seed),
-            peers: Arc::new(Fake::new(hub, node(seed))),
-            cursor_secret: [seed; 32],
-        };
+        let peers = Arc::new(Fake::new(hub, node(seed)));
+        let ground = Ground { store, key: owner(seed), peers, cursor_secret: [seed; 32] };
         let registry = Registry::start_on(&mut tasks, ground, config).unwrap();
-        Self { registry, tasks, dir, seed }
+        Self { registry, tasks, dir: None, seed }
     }
 
     /// Stops as a crash does: nothing more is written.
@@ -57,7 +57,7 @@ impl Node {
         hub.leave(node(seed));
         drop(registry);
         tasks.finish().await;
-        Self::in_dir(hub, seed, dir)
+        Self::in_dir(hub, seed, dir.unwrap())
     }
 
     async fn create(&self, body: Value) -> Result<Entry, Error> {
@@ -73,6 +73,16 @@ impl Node {
         let mut changes = self.registry.changes();
         let wait = async { while !is_so(&self.registry) && changes.next().await {} };
         assert!(tokio::time::timeout(WITHIN, wait).await.is_ok(), "node {} never sees {what}", self.seed);
+    }
+
+    /// Waits until everything that peers said is on the disk.
+    async fn is_written(&self) {
+        let wait = async {
+            while self.registry.inner.shared.metrics.waiting_rows.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(WITHIN, wait).await.unwrap();
     }
 
     async fn shows(&self, name: &str) {
@@ -159,9 +169,10 @@ async fn an_entry_of_one_node_is_found_on_another_by_the_documented_filter() {
 
 #[tokio::test]
 async fn a_change_through_any_node_reaches_the_owner_and_is_seen_where_it_was_asked() {
-    let (_hub, nodes) = mesh::<3>();
+    let (hub, nodes) = mesh::<3>();
     nodes[0].named("own-1").await;
     nodes[2].shows("own-1").await;
+    hub.lose_gossip();
     let changed = nodes[2].registry.update(&id("own-1"), patch(r#"{"asset_registry_name":"b"}"#)).await;
     assert_eq!(changed.unwrap().owner(), node(1));
     assert_eq!(name(&nodes[2].registry.get(&id("own-1")).unwrap()), "b", "at once, not some time later");
@@ -275,16 +286,7 @@ async fn what_peers_said_is_on_the_disk_soon() {
     let (hub, [one, two]) = mesh::<2>();
     one.named("own-1").await;
     two.shows("own-1").await;
-    let written = || {
-        let metrics = &two.registry.inner.shared.metrics;
-        metrics.waiting_rows.get() == 0
-    };
-    let wait = async {
-        while !written() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(WITHIN, wait).await.unwrap();
+    two.is_written().await;
     hub.leave(node(1));
     let two = two.restart(&hub).await;
     two.shows("own-1").await;
@@ -299,6 +301,7 @@ async fn a_damaged_row_comes_back_from_a_peer() {
     let Node { registry, tasks, dir, seed } = one;
     drop(registry);
     tasks.finish().await;
+    let dir = dir.unwrap();
     let store = tables::tests::open(dir.path());
     tables::tests::damage(&store, RecordKey::of(&node(1), &id("own-1")));
     drop(store);
@@ -407,6 +410,21 @@ async fn many_writers_share_commits_and_none_is_lost() {
     }
     let won = rivals.join_all().await.into_iter().filter(|won| *won).count();
     assert_eq!(won, 1, "an id is given once");
+}
+
+#[tokio::test]
+async fn a_node_that_says_too_much_of_itself_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::default();
+    let ground = Ground {
+        store: tables::tests::open(dir.path()),
+        key: owner(1),
+        peers: Arc::new(Fake::new(&hub, node(1))),
+        cursor_secret: [1; 32],
+    };
+    let config = Config::new(test_kit::network(), description(&"x".repeat(5_000)));
+    let refused = Registry::start_on(&mut Tasks::default(), ground, config);
+    assert!(matches!(refused, Err(StartError::AboutTooLong { .. })));
 }
 
 fn assert_send<T: Future + Send>(future: T) -> T {

@@ -1,6 +1,8 @@
 //! The task of the swarm: it builds what talks to peers, runs it, and builds it again when it panics. What must
 //! outlive that (decisions, mailboxes, counters) is kept here. It decides nothing.
 
+#[cfg(test)]
+mod adversary_tests;
 mod build;
 mod connections;
 mod events;

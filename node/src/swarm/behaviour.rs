@@ -129,6 +129,7 @@ fn connection_limits() -> connection_limits::ConnectionLimits {
     connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits::PENDING_INBOUND_MAX))
         .with_max_pending_outgoing(Some(limits::PENDING_OUTBOUND_MAX))
+        .with_max_established_incoming(Some(limits::INBOUND_CONNECTIONS_MAX))
         .with_max_established(Some(limits::CONNECTIONS_MAX))
         .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER_MAX))
 }

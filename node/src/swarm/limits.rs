@@ -19,6 +19,8 @@ pub const GOSSIP_BYTES_MAX: usize = 60 * 1024;
 
 /// Connections in all. 256 full-mesh peers are far above the 64 of a small federation; each costs about 100 KiB.
 pub(super) const CONNECTIONS_MAX: u32 = 256;
+/// Inbound connections in all: whoever connects from outside leaves room for the peers that this node dials itself.
+pub(super) const INBOUND_CONNECTIONS_MAX: u32 = 192;
 /// Connections a peer: one, and room for both sides dialling at once and for one that is being replaced.
 pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 3;
 /// Inbound handshakes at once. A handshake takes a few milliseconds; more wait in the kernel's queue.
@@ -50,6 +52,9 @@ pub(super) const PING_EVERY: Duration = Duration::from_secs(1);
 /// How long one ping may take before its stream is given up for a new one. Long, so that a peer that stalls for
 /// seconds answers the ping it had, and its connection stays; silence is for liveness to judge.
 pub(super) const PING_WITHIN: Duration = Duration::from_secs(15);
+/// A peer that is wanted and silent for this long is dialled beside the connection it has: after a cut, TCP tries its
+/// old connection again only after a minute.
+pub(super) const SILENT_REDIAL: Duration = Duration::from_secs(10);
 /// A connection on which nothing came back for this long is half open, and is closed.
 pub(super) const SILENT_LINK_MAX: Duration = Duration::from_secs(90);
 /// How long a second connection to the same peer is left to end what it carries.
@@ -90,8 +95,10 @@ pub(super) const CACHE_PEERS_MAX: usize = 256;
 pub(super) const CACHE_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a peer stays in the cache without being seen.
 pub(super) const CACHE_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Time between a change and the write of the cache: more changes follow each other, above all at the start.
+pub(super) const CACHE_AFTER: Duration = Duration::from_secs(2);
 /// Time between two writes of the cache.
-pub(super) const CACHE_EVERY: Duration = Duration::from_secs(20);
+pub(super) const CACHE_EVERY: Duration = Duration::from_secs(30);
 
 // Conduct.
 
@@ -104,9 +111,15 @@ pub(super) const BAN: Duration = Duration::from_secs(600);
 /// Peers whose conduct is remembered, and bans at once.
 pub(super) const CONDUCT_PEERS_MAX: usize = 4096;
 
-/// Gossip messages a peer may send: a second, and at once. A mesh peer passes on what the whole federation says,
-/// and a script that makes 1 000 entries is no attack. What is above is ignored; anti-entropy brings it.
+/// Gossip a peer may send, in messages of at most [`GOSSIP_COST_BYTES`] (a longer one counts as several): a second, and
+/// at once. A mesh peer passes on what the whole federation says, and a script that makes 1 000 entries is no attack.
+/// What is above is ignored; anti-entropy brings it.
 pub(super) const GOSSIP_RATE: Rate = Rate { per_second: 200.0, burst: 2000.0 };
+
+/// Bytes of gossip that count as one message: most records are shorter.
+pub(super) const GOSSIP_COST_BYTES: usize = 2048;
+/// How often a peer may say who it is and where it listens: once for each change of its addresses.
+pub(super) const IDENTIFY_RATE: Rate = Rate { per_second: 0.5, burst: 30.0 };
 
 /// How often something may happen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -185,6 +198,8 @@ pub(super) const DHT_FRAME_BYTES_MAX: usize = 16 * 1024;
 pub(super) const DHT_RECORDS_MAX: usize = 0;
 /// Failed dials of a wanted peer before the DHT is asked where it is.
 pub(super) const DHT_AFTER_DIALS: u32 = 3;
+/// Lookups at once that this node starts.
+pub(super) const DHT_LOOKUPS_MAX: usize = 8;
 /// Time between two lookups of one peer.
 pub(super) const DHT_LOOKUP_EVERY: Duration = Duration::from_secs(60);
 

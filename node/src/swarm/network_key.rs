@@ -152,5 +152,7 @@ mod tests {
     fn the_hash_tells_keys_apart_and_the_key_is_not_shown() {
         assert_ne!(NetworkKey([1; 32]).hash(), NetworkKey([2; 32]).hash());
         assert_eq!(format!("{:?}", NetworkKey([1; 32])), "NetworkKey");
+        let golden = blake3::Hash::from_bytes(NetworkKey([1; 32]).hash());
+        assert_eq!(golden.to_string(), "08d96332fe8fe15d1b4e5702d2d0973bcc7243a780e7dd371245eb552b559bdb");
     }
 }

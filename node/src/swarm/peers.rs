@@ -120,6 +120,17 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_the_file_never_changes_by_itself() {
+        let (_dir, cache) = cache();
+        cache.store(NOW, &[peer(1, Duration::from_secs(1))]).unwrap();
+        let content: serde_json::Value = serde_json::from_slice(&fs::read(&cache.path).unwrap()).unwrap();
+        let row = serde_json::json!({
+            "key": "01".repeat(32), "addresses": ["/ip4/192.0.2.1/tcp/4001"], "linked_ms": 1_799_999_999_000u64,
+        });
+        assert_eq!(content, serde_json::json!({ "format": 1, "network": "main", "peers": [row] }));
+    }
+
+    #[test]
     fn a_missing_damaged_or_other_cache_is_empty() {
         let (_dir, cache) = cache();
         assert!(cache.load(NOW).is_empty());

@@ -3,6 +3,7 @@
 
 mod book;
 mod conduct;
+mod dial;
 mod dice;
 mod links;
 mod retry;
@@ -121,7 +122,7 @@ pub(super) struct State {
     conduct: Conduct,
     dice: Dice,
     cache_due: Option<Instant>,
-    cache_written: Instant,
+    cache_written: Option<Instant>,
 }
 
 impl State {
@@ -157,7 +158,7 @@ impl State {
             conduct: Conduct::default(),
             dice: Dice::new(seed),
             cache_due: None,
-            cache_written: now,
+            cache_written: None,
         }
     }
 
@@ -221,8 +222,13 @@ impl State {
     }
 
     /// Whether a gossip message of this peer is within its rate.
-    pub(super) fn may_gossip(&mut self, now: Instant, peer: NodeKey) -> bool {
-        self.conduct.may_gossip(now, peer)
+    pub(super) fn may_gossip(&mut self, now: Instant, peer: NodeKey, bytes: usize) -> bool {
+        self.conduct.may_gossip(now, peer, bytes)
+    }
+
+    /// Whether this peer may say again who it is.
+    pub(super) fn may_introduce(&mut self, now: Instant, peer: NodeKey) -> bool {
+        self.conduct.may_introduce(now, peer)
     }
 
     /// Whether a request of this peer is within its rate.
@@ -248,7 +254,7 @@ impl State {
         self.dial(now, out);
         if self.cache_due.is_some_and(|due| due <= now) {
             self.cache_due = None;
-            self.cache_written = now;
+            self.cache_written = Some(now);
             out.push(Output::Remember(self.remembered(now)));
         }
     }
@@ -309,7 +315,7 @@ impl State {
         if let Some(Some(Target::Bootstrap(number))) = dialled
             && let Some(bootstrap) = self.bootstrap.get_mut(number)
         {
-            bootstrap.retry.succeeded();
+            bootstrap.retry.landed();
             bootstrap.leads_to = Some(peer);
         }
         if self.is_refused(&peer) || peer == self.own {
@@ -322,7 +328,7 @@ impl State {
         {
             entry.worked(at);
             if matches!(target, Some(Target::Peer(_))) {
-                entry.retry.succeeded();
+                entry.retry.landed();
             }
         }
     }
@@ -331,6 +337,9 @@ impl State {
         self.hint(now, peer, addresses);
         if !self.connected.belongs(now, &peer) {
             return;
+        }
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.leads_to == Some(peer)) {
+            bootstrap.retry.renew(now);
         }
         if let Some(entry) = self.book.get_mut(&peer) {
             entry.retry.renew(now);
@@ -347,6 +356,7 @@ impl State {
 
     fn closed(&mut self, now: Instant, peer: NodeKey, connection: ConnectionId, out: &mut Vec<Output>) {
         if !self.connected.closed(&peer, connection) {
+            self.useless(now, peer);
             return;
         }
         let soon = now + self.dice.around(limits::REDIAL_FIRST);
@@ -362,6 +372,18 @@ impl State {
         out.push(Output::Tell(LinkEvent::Down { peer }));
     }
 
+    /// A connection has closed that never made a link: the other side refuses this node, or has no room. That is no
+    /// better than a dial that failed.
+    fn useless(&mut self, now: Instant, peer: NodeKey) {
+        if self.connected.is_connected(&peer) {
+            return;
+        }
+        for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.leads_to == Some(peer)) {
+            bootstrap.retry.failed(now, limits::REDIAL_BOOTSTRAP_MAX, &mut self.dice);
+        }
+        self.failed(now, peer);
+    }
+
     fn missed(&mut self, now: Instant, target: Target, missed: Missed) {
         match target {
             Target::Bootstrap(number) => {
@@ -370,24 +392,29 @@ impl State {
                 bootstrap.own |= missed == Missed::Own;
             }
             Target::Peer(peer) => {
-                let wanted = self.wanted.contains(&peer);
-                let Some(entry) = self.book.get_mut(&peer) else { return };
-                let often = wanted && entry.retry.failures() < limits::REDIAL_WANTED_TIMES;
-                let wait_max = if often { limits::REDIAL_WANTED_MAX } else { limits::REDIAL_HINTED_MAX };
-                entry.retry.failed(now, wait_max, &mut self.dice);
-                entry.missed();
-                if let Missed::Other { at, .. } = &missed {
+                if let (Missed::Other { at, .. }, Some(entry)) = (&missed, self.book.get_mut(&peer)) {
                     entry.forget(at);
                 }
-                if !wanted && entry.is_hopeless() {
-                    self.book.remove(&peer);
-                }
+                self.failed(now, peer);
             }
         }
         if let Missed::Other { peer, at } = missed
             && peer != self.own
         {
             self.hint(now, peer, vec![at]);
+        }
+    }
+
+    /// A peer was not reached.
+    fn failed(&mut self, now: Instant, peer: NodeKey) {
+        let wanted = self.wanted.contains(&peer);
+        let Some(entry) = self.book.get_mut(&peer) else { return };
+        let often = wanted && entry.retry.failures() < limits::REDIAL_WANTED_TIMES;
+        let wait_max = if often { limits::REDIAL_WANTED_MAX } else { limits::REDIAL_HINTED_MAX };
+        entry.retry.failed(now, wait_max, &mut self.dice);
+        entry.missed();
+        if !wanted && entry.is_hopeless() {
+            self.book.remove(&peer);
         }
     }
 
@@ -412,81 +439,6 @@ impl State {
         }
         for (_, retry) in self.book.retries().filter(|(_, retry)| retry.is_dialling()) {
             retry.abandon(now);
-        }
-    }
-
-    /// Starts the dials that are due: first the peers that those above want, then the bootstrap addresses, then, if
-    /// there are few links, peers that were merely heard of.
-    fn dial(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let under_way = self.bootstrap.iter().map(|bootstrap| &bootstrap.retry);
-        let under_way = under_way.filter(|retry| retry.is_dialling()).count();
-        let (mut wanted_dials, mut hinted_dials) = (0, 0);
-        for (peer, _) in self.book.iter().filter(|(_, entry)| entry.retry.is_dialling()) {
-            *(if self.wanted.contains(peer) { &mut wanted_dials } else { &mut hinted_dials }) += 1;
-        }
-        let mut room = limits::DIALS_AT_ONCE.saturating_sub(under_way + wanted_dials + hinted_dials);
-        let wanted: Vec<NodeKey> = self.wanted.iter().copied().collect();
-        for peer in wanted {
-            room -= usize::from(room > 0 && self.dial_peer(now, peer, out));
-            self.look_up(now, peer, out);
-        }
-        room -= self.dial_bootstrap(now, room, out);
-        let hinted_room = room.min(limits::HINTED_DIALS_AT_ONCE.saturating_sub(hinted_dials));
-        if self.connected.linked().count() < limits::LINKS_SOUGHT && hinted_room > 0 {
-            let mut hinted: Vec<_> = self.book.iter().filter(|(_, entry)| entry.retry.is_due(now)).collect();
-            hinted.sort_by_key(|(_, entry)| (std::cmp::Reverse(entry.best()), entry.retry.failures()));
-            let hinted: Vec<NodeKey> = hinted.into_iter().map(|(peer, _)| *peer).collect();
-            let mut begun = 0;
-            for peer in hinted {
-                begun += usize::from(begun < hinted_room && self.dial_peer(now, peer, out));
-            }
-        }
-    }
-
-    /// True if a dial was begun.
-    fn dial_peer(&mut self, now: Instant, peer: NodeKey, out: &mut Vec<Output>) -> bool {
-        if self.connected.is_connected(&peer) || self.is_refused(&peer) {
-            return false;
-        }
-        match self.book.get_mut(&peer) {
-            Some(entry) if entry.retry.is_due(now) && !entry.is_empty() => {
-                entry.retry.begin();
-                out.push(Output::Dial { target: Target::Peer(peer), addresses: entry.addresses() });
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Returns how many dials were begun.
-    fn dial_bootstrap(&mut self, now: Instant, room: usize, out: &mut Vec<Output>) -> usize {
-        let mut begun = 0;
-        for number in 0..self.bootstrap.len() {
-            let bootstrap = &self.bootstrap[number];
-            let useless = bootstrap.own
-                || self.listening.contains(&bootstrap.address.at)
-                || bootstrap.leads_to.is_some_and(|peer| self.is_refused(&peer) || self.is_connected(&peer));
-            if useless || begun == room || !bootstrap.retry.is_due(now) {
-                continue;
-            }
-            let addresses = vec![bootstrap.address.at.clone()];
-            self.bootstrap[number].retry.begin();
-            begun += 1;
-            out.push(Output::Dial { target: Target::Bootstrap(number), addresses });
-        }
-        begun
-    }
-
-    /// Asks the DHT for a wanted peer that cannot be found otherwise.
-    fn look_up(&mut self, now: Instant, peer: NodeKey, out: &mut Vec<Output>) {
-        if self.connected.is_connected(&peer) || self.is_refused(&peer) {
-            return;
-        }
-        if let Some(entry) = self.book.get_mut(&peer)
-            && (entry.is_empty() || entry.retry.failures() >= limits::DHT_AFTER_DIALS)
-            && entry.look_up(now)
-        {
-            out.push(Output::LookUp(peer));
         }
     }
 
@@ -521,7 +473,9 @@ impl State {
     }
 
     fn cache_soon(&mut self, now: Instant) {
-        self.cache_due.get_or_insert(now.max(self.cache_written + limits::CACHE_EVERY));
+        let soon = now + limits::CACHE_AFTER;
+        let due = self.cache_written.map_or(soon, |written| soon.max(written + limits::CACHE_EVERY));
+        self.cache_due.get_or_insert(due);
     }
 }
 

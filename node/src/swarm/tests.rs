@@ -2,7 +2,7 @@
 
 mod exchange;
 mod faults;
-mod kit;
+pub(super) mod kit;
 mod strangers;
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Gossip, LinkEvent, Verdict};
+use super::{Config, Gossip, LinkEvent, Verdict};
 use kit::{Member, WITHIN, settings, within};
 
 #[tokio::test]
@@ -25,6 +25,14 @@ async fn nodes_that_know_one_address_find_each_other() {
     for member in &all {
         member.linked_to(&all).await;
     }
+}
+
+#[tokio::test]
+async fn a_bootstrap_address_may_be_a_host_name() {
+    let first = Member::start(settings()).await;
+    let named = first.swarm.listen_addrs()[0].replace("/ip4/127.0.0.1/", "/dns4/localhost/");
+    let second = Member::start(Config { bootstrap: vec![named], ..settings() }).await;
+    second.linked_to(&[first.key]).await;
 }
 
 #[tokio::test]
@@ -50,11 +58,16 @@ async fn those_above_hear_of_links_and_of_pings() {
         matches!(within(events.recv()).await, Some(LinkEvent::Heard { peer: heard, .. }) if heard == peer)
     );
     second.stop().await;
-    let mut last = within(events.recv()).await;
-    while matches!(last, Some(LinkEvent::Heard { .. })) {
-        last = within(events.recv()).await;
-    }
-    assert_eq!(last, Some(LinkEvent::Down { peer }));
+    assert_eq!(kit::next_change(&mut events).await, Some(LinkEvent::Down { peer }));
+}
+
+#[tokio::test]
+async fn a_dial_takes_a_port_of_its_own() {
+    let first = Member::start(settings()).await;
+    let second = Member::start(kit::bootstrapped(&[&first])).await;
+    first.linked_to(&[second.key]).await;
+    let seen = first.swarm.links().borrow()[&second.key].address.clone();
+    assert!(!second.swarm.listen_addrs().contains(&seen), "{seen}");
 }
 
 #[tokio::test]
@@ -139,6 +152,15 @@ async fn a_node_that_lost_all_finds_back_with_its_peer_cache_and_no_bootstrap() 
     let dir = second.stop().await;
     let back = Member::start_in(dir, settings()).await;
     back.linked_to(&[first.key]).await;
+}
+
+#[tokio::test]
+async fn the_peer_cache_is_on_disk_soon_after_a_link_so_that_a_crash_does_not_lose_it() {
+    let first = Member::start(settings()).await;
+    let second = Member::start(kit::bootstrapped(&[&first])).await;
+    second.linked_to(&[first.key]).await;
+    let written = || std::fs::read_to_string(second.path("peers.json")).unwrap_or_default();
+    kit::eventually(|| written().contains(&first.key.to_string())).await;
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("catalog", &["actor", "blobs", "clock", "storage"]),
     ("swarm", &["actor", "clock", "identity"]),
     ("liveness", &["actor", "clock", "identity", "swarm"]),
+    ("registry", &["actor", "catalog", "clock", "identity", "storage", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     ("node", &["actor", "blobs", "catalog", "clock", "identity", "storage", "sweeper", "verify"]),

@@ -97,7 +97,11 @@ impl State {
             },
             _ => Payload::Tombstone,
         };
-        if !self.accounts.may_update(&self.me, now_ms) {
+        let may_update = match asker {
+            Asker::Client => self.accounts.may_update(&self.me, now_ms),
+            Asker::Peer => self.accounts.may_update_for_others(&self.me, now_ms),
+        };
+        if !may_update {
             return Err(WriteError::TooFast { per_minute: self.accounts.bounds().updates_per_minute });
         }
         let record = self.sign(now_ms, entry, payload, current.as_deref())?;

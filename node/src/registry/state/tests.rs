@@ -395,6 +395,21 @@ fn an_owner_that_changes_too_much_is_heard_later() {
 }
 
 #[test]
+fn peers_cannot_use_up_the_changes_that_clients_need() {
+    let bounds = Bounds { updates_per_minute: 60, updates_burst: 8, ..Bounds::default() };
+    let mut peer = Peer::with(1, config(bounds));
+    peer.create(NOW, "a").unwrap();
+    let renamed = |n: u32, asker| {
+        let change = Change::Update(patch(&format!(r#"{{"asset_registry_name":"{n}"}}"#)));
+        Input::Write(Write { ticket: 1, entry: id("a"), change, asker })
+    };
+    let by_peers = (0..20).filter(|n| peer.put_in(NOW, renamed(*n, Asker::Peer)).unwrap().is_ok()).count();
+    let by_clients =
+        (30..50).filter(|n| peer.put_in(NOW, renamed(*n, Asker::Client)).unwrap().is_ok()).count();
+    assert_eq!((by_peers, by_clients), (3, 4));
+}
+
+#[test]
 fn what_is_young_is_gossiped_on_even_if_it_came_by_anti_entropy() {
     let bounds = Bounds { updates_burst: 2, ..Bounds::default() };
     let mut peer = Peer::with(1, config(bounds));

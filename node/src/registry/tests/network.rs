@@ -22,6 +22,7 @@ pub(super) struct Hub {
 struct State {
     nodes: BTreeMap<NodeKey, Inlets>,
     links: BTreeSet<(NodeKey, NodeKey)>,
+    is_mute: bool,
 }
 
 /// Where a node says that it listens.
@@ -50,6 +51,11 @@ impl Hub {
             let across = left.contains(a) && right.contains(b) || right.contains(a) && left.contains(b);
             !across
         });
+    }
+
+    /// Loses all gossip from now on.
+    pub(super) fn lose_gossip(&self) {
+        self.state.lock().unwrap().is_mute = true;
     }
 
     /// Takes a node off the network.
@@ -109,7 +115,7 @@ impl Fake {
 impl Peers for Fake {
     fn publish(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), Error>> {
         let state = self.hub.state.lock().unwrap();
-        for (_, peer) in state.links.iter().filter(|(from, _)| *from == self.me) {
+        for (_, peer) in state.links.iter().filter(|(from, _)| *from == self.me && !state.is_mute) {
             let gossip = Gossip { from: self.me, bytes: bytes.clone(), verdict: oneshot::channel().0 };
             state.nodes[peer].gossip.try_send(gossip).ok();
         }

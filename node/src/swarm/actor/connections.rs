@@ -60,6 +60,7 @@ mod tests {
     async fn a_panic_in_a_task_is_seen() {
         let connections = Connections::default();
         connections.exec(Box::pin(async { panic!("on purpose") }));
-        connections.broken().cancelled().await;
+        let deadline = std::time::Duration::from_secs(30);
+        tokio::time::timeout(deadline, connections.broken().cancelled()).await.unwrap();
     }
 }

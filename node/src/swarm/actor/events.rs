@@ -111,11 +111,19 @@ impl Running<'_> {
             identify::Event::Sent { .. } | identify::Event::Pushed { .. } => return,
         };
         let Some(peer) = node_key(&peer_id) else { return };
+        let now = self.shared.now();
+        if !self.shared.state.may_introduce(now, peer) {
+            self.offended(peer, Offence::Flooding);
+            return;
+        }
         let ours = info.protocol_version == self.blueprint.names.federation();
         let addresses = dialable(&info.listen_addrs);
         if ours {
+            let dht = &mut self.generation.swarm.behaviour_mut().dht;
+            // What it said before is over; else a peer could fill the table with addresses.
+            dht.remove_peer(&peer_id);
             for at in &addresses {
-                self.generation.swarm.behaviour_mut().dht.add_address(&peer_id, at.clone());
+                dht.add_address(&peer_id, at.clone());
             }
         } else {
             tracing::info!(%peer, network = %printable(&info.protocol_version), "a node of another network was cut off");

@@ -56,7 +56,7 @@ impl Running<'_> {
     fn heard_gossip(&mut self, from: PeerId, id: MessageId, message: Message) {
         let Some(peer) = node_key(&from) else { return };
         let now = self.shared.now();
-        if !self.shared.state.may_gossip(now, peer) {
+        if !self.shared.state.may_gossip(now, peer, message.data.len()) {
             self.offended(peer, Offence::Flooding);
             self.judged(Judged { id, from, verdict: Verdict::Ignore });
             return;

@@ -5,9 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use assetmesh_protocol::ids::NodeKey;
-use libp2p::request_response::{
-    Event, InboundFailure, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
-};
+use libp2p::request_response::{Event, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
@@ -16,7 +14,7 @@ use super::running::Running;
 use crate::swarm::address::{node_key, peer_id};
 use crate::swarm::exchange::{Answer, is_too_long};
 use crate::swarm::metrics::Metrics;
-use crate::swarm::{ANSWER_BYTES_MAX, Error, Offence, Request, Service, limits};
+use crate::swarm::{ANSWER_BYTES_MAX, Error, Offence, REQUEST_BYTES_MAX, Request, Service, limits};
 
 /// Requests to peers that wait for their answers.
 #[derive(Debug, Default)]
@@ -110,12 +108,6 @@ impl Running<'_> {
                 }
             },
             Event::OutboundFailure { request_id, error, .. } => self.unanswered(service, request_id, &error),
-            Event::InboundFailure { peer, error: InboundFailure::Io(error), .. } if is_too_long(&error) => {
-                self.shared.metrics.answered(service, "oversized");
-                if let Some(peer) = node_key(&peer) {
-                    self.offended(peer, Offence::Oversized);
-                }
-            }
             Event::InboundFailure { peer, error, .. } => {
                 self.shared.metrics.answered(service, "failed");
                 tracing::debug!(%peer, service = service.name(), %error, "a request came to nothing");
@@ -182,6 +174,10 @@ impl Running<'_> {
         from: NodeKey,
         body: Vec<u8>,
     ) -> Result<oneshot::Receiver<Vec<u8>>, Answer> {
+        if body.len() > REQUEST_BYTES_MAX {
+            self.offended(from, Offence::Oversized);
+            return Err(Answer::Refused);
+        }
         let now = self.shared.now();
         if !self.shared.state.may_ask(now, from, service) {
             self.offended(from, Offence::Flooding);

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use libp2p::Multiaddr;
 use libp2p::kad::QueryId;
 use libp2p::swarm::ConnectionId;
-use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -173,6 +173,7 @@ impl<'a> Running<'a> {
                     tracing::warn!(%peer, "peer banned for {:?}: it kept offending", limits::BAN);
                     self.shared.metrics.banned();
                 }
+                Output::LookUp(_) if self.lookups.len() >= limits::DHT_LOOKUPS_MAX => {}
                 Output::LookUp(peer) => {
                     let query = swarm.behaviour_mut().dht.get_closest_peers(peer_id(peer));
                     self.lookups.insert(query, peer);
@@ -192,7 +193,10 @@ impl<'a> Running<'a> {
     fn dial(&mut self, target: Target, addresses: Vec<Multiaddr>) {
         let options = match (target, addresses.as_slice()) {
             (Target::Bootstrap(_), [only]) => DialOpts::unknown_peer_id().address(only.clone()).build(),
-            (Target::Peer(peer), _) => DialOpts::peer_id(peer_id(peer)).addresses(addresses).build(),
+            (Target::Peer(peer), _) => DialOpts::peer_id(peer_id(peer))
+                .condition(PeerCondition::NotDialing)
+                .addresses(addresses)
+                .build(),
             (Target::Bootstrap(_), _) => return,
         };
         let connection = options.connection_id();

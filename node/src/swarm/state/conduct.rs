@@ -6,7 +6,8 @@ use std::time::Instant;
 use assetmesh_protocol::ids::NodeKey;
 
 use crate::swarm::limits::{
-    BAN, CONDUCT_PEERS_MAX, GOSSIP_RATE, OFFENCE_HALF_LIFE, OFFENCE_POINTS_MAX, Rate, request_rate,
+    BAN, CONDUCT_PEERS_MAX, GOSSIP_COST_BYTES, GOSSIP_RATE, IDENTIFY_RATE, OFFENCE_HALF_LIFE,
+    OFFENCE_POINTS_MAX, Rate, request_rate,
 };
 use crate::swarm::{Offence, Service};
 
@@ -33,13 +34,17 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn take(&mut self, now: Instant, rate: Rate) -> bool {
+    const fn full(now: Instant, rate: Rate) -> Self {
+        Self { tokens: rate.burst, filled: now }
+    }
+
+    fn take(&mut self, now: Instant, rate: Rate, cost: f64) -> bool {
         let since = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + since * rate.per_second).min(rate.burst);
         self.filled = now;
-        let enough = self.tokens >= 1.0;
+        let enough = self.tokens >= cost;
         if enough {
-            self.tokens -= 1.0;
+            self.tokens -= cost;
         }
         enough
     }
@@ -50,7 +55,8 @@ struct Record {
     points: f64,
     as_of: Instant,
     touched: Instant,
-    gossip: Option<Bucket>,
+    gossip: Bucket,
+    introductions: Bucket,
     requests: BTreeMap<Service, Bucket>,
 }
 
@@ -83,17 +89,22 @@ impl Conduct {
         self.ban(now, peer)
     }
 
-    /// Whether a gossip message of this peer is within its rate.
-    pub(super) fn may_gossip(&mut self, now: Instant, peer: NodeKey) -> bool {
-        let full = Bucket { tokens: GOSSIP_RATE.burst, filled: now };
-        self.record(now, peer).gossip.get_or_insert(full).take(now, GOSSIP_RATE)
+    /// Whether a gossip message of this peer and length is within its rate.
+    pub(super) fn may_gossip(&mut self, now: Instant, peer: NodeKey, bytes: usize) -> bool {
+        let cost = bytes.div_ceil(GOSSIP_COST_BYTES).max(1);
+        self.record(now, peer).gossip.take(now, GOSSIP_RATE, cost as f64)
+    }
+
+    /// Whether this peer may say again who it is.
+    pub(super) fn may_introduce(&mut self, now: Instant, peer: NodeKey) -> bool {
+        self.record(now, peer).introductions.take(now, IDENTIFY_RATE, 1.0)
     }
 
     /// Whether a request of this peer is within its rate.
     pub(super) fn may_ask(&mut self, now: Instant, peer: NodeKey, service: Service) -> bool {
         let rate = request_rate(service);
-        let full = Bucket { tokens: rate.burst, filled: now };
-        self.record(now, peer).requests.entry(service).or_insert(full).take(now, rate)
+        let full = Bucket::full(now, rate);
+        self.record(now, peer).requests.entry(service).or_insert(full).take(now, rate, 1.0)
     }
 
     pub(super) fn is_banned(&self, peer: &NodeKey) -> bool {
@@ -140,7 +151,8 @@ impl Conduct {
             points: 0.0,
             as_of: now,
             touched: now,
-            gossip: None,
+            gossip: Bucket::full(now, GOSSIP_RATE),
+            introductions: Bucket::full(now, IDENTIFY_RATE),
             requests: BTreeMap::new(),
         });
         record.touched = now;
@@ -194,12 +206,21 @@ mod tests {
     #[test]
     fn a_peer_may_burst_and_then_keeps_to_its_rate() {
         let (mut conduct, now) = (Conduct::default(), Instant::now());
-        let burst = (0..100_000).filter(|_| conduct.may_gossip(now, PEER)).count();
+        let burst = (0..100_000).filter(|_| conduct.may_gossip(now, PEER, 100)).count();
         assert_eq!(burst, GOSSIP_RATE.burst as usize);
-        assert!(conduct.may_gossip(now, OTHER));
+        let longest = (0..100_000).filter(|_| conduct.may_gossip(now, OTHER, 60 * 1024)).count();
+        assert_eq!(longest, GOSSIP_RATE.burst as usize / 30);
         let second = now + Duration::from_secs(1);
-        let after = (0..100_000).filter(|_| conduct.may_gossip(second, PEER)).count();
+        let after = (0..100_000).filter(|_| conduct.may_gossip(second, PEER, 100)).count();
         assert_eq!(after, GOSSIP_RATE.per_second as usize);
+    }
+
+    #[test]
+    fn a_peer_says_who_it_is_now_and_then() {
+        let (mut conduct, now) = (Conduct::default(), Instant::now());
+        let at_once = (0..1000).filter(|_| conduct.may_introduce(now, PEER)).count();
+        assert_eq!(at_once, IDENTIFY_RATE.burst as usize);
+        assert!(conduct.may_introduce(now + Duration::from_secs(2), PEER));
     }
 
     #[test]
@@ -217,7 +238,7 @@ mod tests {
         for number in 0..10_000u32 {
             let mut name = [9; 32];
             name[..4].copy_from_slice(&number.to_be_bytes());
-            conduct.may_gossip(now, NodeKey(name));
+            conduct.may_gossip(now, NodeKey(name), 1);
             for _ in 0..4 {
                 conduct.offended(now, NodeKey(name), Offence::Forged);
             }

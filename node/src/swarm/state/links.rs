@@ -8,7 +8,7 @@ use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 
 use crate::swarm::Link;
-use crate::swarm::limits::{IDENTIFY_WITHIN, PING_EVERY, SECOND_CONNECTION, SILENT_LINK_MAX};
+use crate::swarm::limits::{IDENTIFY_WITHIN, PING_EVERY, SECOND_CONNECTION, SILENT_LINK_MAX, SILENT_REDIAL};
 
 #[derive(Debug)]
 struct Connection {
@@ -45,6 +45,12 @@ pub(super) enum Remedy {
 impl Connected {
     pub(super) fn is_connected(&self, peer: &NodeKey) -> bool {
         self.peers.contains_key(peer)
+    }
+
+    /// Whether nothing has come back for long on any connection of a connected peer.
+    pub(super) fn is_silent(&self, now: Instant, peer: &NodeKey) -> bool {
+        let silent = |connection: &Connection| silence(connection, now) >= SILENT_REDIAL;
+        self.peers.get(peer).is_some_and(|peer| peer.connections.iter().all(silent))
     }
 
     /// The peers of this federation that are connected.

@@ -42,13 +42,12 @@ impl Retry {
         // Beyond 2^10 every bound is reached.
         let doubled = REDIAL_FIRST * 2u32.pow(self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
-        self.due = now + dice.around(doubled.min(wait_max));
+        self.postpone(now + dice.around(doubled.min(wait_max)));
     }
 
-    /// The dial got through, or is not needed any more.
-    pub(super) fn succeeded(&mut self) {
+    /// The dial got through. Whether it was of any use is not known yet, so failures are not forgotten.
+    pub(super) fn landed(&mut self) {
         self.dialling = false;
-        self.failures = 0;
     }
 
     /// Not before this time.
@@ -56,7 +55,7 @@ impl Retry {
         self.due = self.due.max(until);
     }
 
-    /// Failures are forgotten; due at this time.
+    /// Failures are forgotten: it was of use, or there is news. Due at this time.
     pub(super) fn renew(&mut self, due: Instant) {
         self.failures = 0;
         self.due = due;
@@ -74,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_their_bound_and_begin_anew_after_success() {
+    fn waits_double_up_to_their_bound_and_begin_anew_after_renewal() {
         let mut now = Instant::now();
         let mut dice = Dice::new(7);
         let mut retry = Retry::at(now);
@@ -94,8 +93,9 @@ mod tests {
         }
         assert!(waits.iter().all(|wait| *wait <= bound * 5 / 4));
         assert_eq!(retry.failures(), 40);
-        retry.succeeded();
+        retry.renew(now);
         retry.begin();
+        retry.landed();
         retry.failed(now, bound, &mut dice);
         assert!(retry.due - now < Duration::from_secs(1));
     }

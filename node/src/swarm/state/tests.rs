@@ -184,6 +184,22 @@ fn news_of_where_a_wanted_peer_is_are_tried_at_once() {
 }
 
 #[test]
+fn a_wanted_peer_that_has_gone_silent_is_dialled_beside_its_connection() {
+    let mut world = World::new(&[], Vec::new());
+    world.know(GREATER);
+    world.know(SMALLER);
+    world.want(&[GREATER]);
+    let stuck = world.link(GREATER, None);
+    let idle = world.link(SMALLER, None);
+    assert!(world.next_dials(limits::SILENT_REDIAL - secs(1)).is_empty());
+    assert_eq!(world.next_dials(secs(2)), [Target::Peer(GREATER)]);
+    world.handle(Input::Heard { peer: GREATER, connection: stuck, rtt: secs(12) });
+    world.handle(Input::Heard { peer: SMALLER, connection: idle, rtt: secs(12) });
+    world.miss(Target::Peer(GREATER));
+    assert!(world.next_dials(limits::SILENT_REDIAL - secs(1)).is_empty());
+}
+
+#[test]
 fn a_linked_or_refused_peer_is_not_dialled() {
     let mut world = World::new(&[], Vec::new());
     world.know(GREATER);
@@ -191,7 +207,7 @@ fn a_linked_or_refused_peer_is_not_dialled() {
     world.want(&[GREATER, SMALLER]);
     world.link(GREATER, None);
     assert_eq!(world.block(&[SMALLER]), [Output::Refuse(SMALLER)]);
-    assert!(world.next_dials(secs(30)).is_empty());
+    assert!(world.next_dials(secs(9)).is_empty());
     assert_eq!(world.block(&[]), [Output::Admit(SMALLER)]);
     assert_eq!(world.next_dials(secs(1)), [Target::Peer(SMALLER)]);
 }
@@ -248,6 +264,24 @@ fn a_node_of_another_network_is_cut_and_left_alone() {
 }
 
 #[test]
+fn a_peer_that_closes_each_connection_at_once_is_not_dialled_without_pause() {
+    let mut world = World::new(&["/ip4/192.0.2.1/tcp/1"], Vec::new());
+    world.know(GREATER);
+    world.want(&[GREATER]);
+    let mut dialled = 0;
+    let end = world.now + secs(120);
+    while world.now < end {
+        for target in dials(&world.tick()) {
+            dialled += 1;
+            let connection = world.open(GREATER, Some(target));
+            assert!(world.handle(Input::Closed { peer: GREATER, connection }).is_empty());
+        }
+        world.elapse(limits::TICK);
+    }
+    assert!((40..70).contains(&dialled), "{dialled} dials in two minutes");
+}
+
+#[test]
 fn another_node_at_a_known_address_is_tried_under_its_own_name() {
     let mut world = World::new(&[], Vec::new());
     world.know(GREATER);
@@ -288,16 +322,20 @@ fn the_cache_is_written_when_something_changed_and_not_too_often() {
     world.know(GREATER);
     world.link(GREATER, Some(target));
     let mut written = Vec::new();
-    for _ in 0..400 {
+    for round in 0..400 {
+        if round == 20 {
+            world.link(SMALLER, Some(Target::Peer(SMALLER)));
+        }
         written.extend(world.tick().into_iter().filter_map(|output| match output {
             Output::Remember(rows) => Some((world.now - world.start, rows)),
             _ => None,
         }));
         world.elapse(limits::TICK);
     }
-    let [(when, rows)] = &written[..] else { panic!("{written:?}") };
-    assert_eq!(*when, limits::CACHE_EVERY);
-    assert_eq!(rows[0], Remembered { peer: GREATER, addresses: vec![at(1), at(6)], age: Duration::ZERO });
+    let [(first, rows), (second, more)] = &written[..] else { panic!("{written:?}") };
+    assert_eq!((*first, *second), (limits::CACHE_AFTER, limits::CACHE_AFTER + limits::CACHE_EVERY));
+    let greater = Remembered { peer: GREATER, addresses: vec![at(1), at(6)], age: Duration::ZERO };
+    assert_eq!((rows, more.len()), (&vec![greater], 2));
 }
 
 #[test]

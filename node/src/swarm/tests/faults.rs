@@ -111,11 +111,7 @@ async fn a_panic_rebuilds_the_swarm_with_the_same_key_and_ports() {
     let (interrupted, ()) = within(async { tokio::join!(waiting, panic) }).await;
     assert_eq!(interrupted, Err(Error::Interrupted));
     kit::eventually(|| first.swarm.metrics().restarts() == 1).await;
-    let mut event = within(events.recv()).await;
-    while matches!(event, Some(LinkEvent::Heard { .. })) {
-        event = within(events.recv()).await;
-    }
-    assert_eq!(event, Some(LinkEvent::Down { peer: second.key }));
+    assert_eq!(kit::next_change(&mut events).await, Some(LinkEvent::Down { peer: second.key }));
     first.linked_to(&[second.key]).await;
     second.linked_to(&[key]).await;
     assert_eq!(first.swarm.listen_addrs(), listen);

@@ -153,6 +153,33 @@ async fn a_flood_of_requests_is_answered_busy_and_ends_in_a_ban() {
 }
 
 #[tokio::test]
+async fn a_flood_of_gossip_ends_in_a_ban() {
+    let first = Member::start(settings()).await;
+    let flooder = Member::start(kit::bootstrapped(&[&first])).await;
+    first.linked_to(&[flooder.key]).await;
+    let mut gossip = first.gossip();
+    let accept = async {
+        while let Some(heard) = gossip.recv().await {
+            heard.verdict.send(Verdict::Accept).ok();
+        }
+    };
+    let flood = async {
+        let mut number = 0u64;
+        while first.swarm.metrics().bans() == 0 {
+            number += 1;
+            // Its own queue may be full.
+            flooder.swarm.publish(number.to_le_bytes().to_vec()).await.ok();
+        }
+    };
+    tokio::select! {
+        () = accept => panic!("gossip ended"),
+        () = within(flood) => {}
+    }
+    assert!(first.swarm.metrics().offences(Offence::Flooding) >= 200);
+    first.linked_to(&[]).await;
+}
+
+#[tokio::test]
 async fn a_node_never_links_to_itself() {
     let dir = tempfile::tempdir().unwrap();
     let first = Member::start_in(dir, settings()).await;
