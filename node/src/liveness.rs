@@ -241,6 +241,8 @@ pub trait Notary: fmt::Debug + Send {
 }
 
 #[cfg(test)]
+mod swarm_tests;
+#[cfg(test)]
 mod test_world;
 #[cfg(test)]
 mod tests;

@@ -89,7 +89,7 @@ fn run_world(plan: &SimPlan, number: u64) -> (Measures, Vec<String>) {
         };
     }
     let name = scenario.name.clone();
-    let mut world = World::new(scenario, seed, config);
+    let mut world = World::new(scenario, seed, config, plan.control);
     world.trace = plan.trace.then(Vec::new);
     world.populate();
     world.settle();

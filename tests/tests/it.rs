@@ -13,5 +13,6 @@ mod it {
     mod linearizable;
     mod objects;
     mod shutdown;
+    mod sim;
     mod support;
 }

@@ -123,6 +123,7 @@ pub struct State {
     pub(super) own: Arc<Claim>,
     /// True while everybody watches everybody.
     pub(super) mesh: bool,
+    /// Whom this node watches, and since when.
     watched: BTreeMap<Slot, Duration>,
     stale: bool,
     wanted: BTreeSet<NodeKey>,
@@ -339,10 +340,8 @@ impl State {
             self.ring.targets_of(ME, MONITORS).filter(present).collect()
         };
         let former = std::mem::take(&mut self.watched);
-        self.watched = watched
-            .into_iter()
-            .map(|slot| (slot, former.get(&slot).copied().unwrap_or(self.now + SETTLES)))
-            .collect();
+        self.watched =
+            watched.into_iter().map(|slot| (slot, former.get(&slot).copied().unwrap_or(self.now))).collect();
         for slot in former.into_keys().filter(|slot| !self.watched.contains_key(slot)) {
             self.doubts.drop_doubt(slot);
         }
@@ -394,8 +393,12 @@ impl State {
     pub(super) fn silence(&self, slot: Slot) -> Option<Duration> {
         let peer = self.table.get(slot)?;
         let from = self.watched.get(&slot)?;
-        // One that is alive by its own word only has been silent since then.
-        let last = peer.heard.unwrap_or(peer.since).max(*from).max(self.health.judges_from());
+        let last = match peer.heard {
+            Some(heard) if heard >= *from => heard,
+            // One that is alive by its own word only has been silent since then.
+            heard => heard.unwrap_or(peer.since).max(*from + SETTLES),
+        };
+        let last = last.max(self.health.judges_from());
         Some(self.now.saturating_sub(last))
     }
 

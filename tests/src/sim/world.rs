@@ -10,6 +10,7 @@ use assetmesh_node::{liveness, registry};
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::registry::{Verified, Verifier};
 
+use super::controls::Control;
 use super::faults::Fault;
 use super::ledger::Ledger;
 use super::network::{LINK_DIES_AFTER_MS, Network};
@@ -72,12 +73,13 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(scenario: Scenario, seed: u64, registry_config: StateConfig) -> Self {
+    pub(super) fn new(scenario: Scenario, seed: u64, registry_config: StateConfig, control: Control) -> Self {
         let mut random = Random::seeded(seed);
         let loss = scenario.loss_percent.draw(&mut random);
         let delay = scenario.delay_ms.draw(&mut random);
         let jitter = scenario.jitter_ms.draw(&mut random);
         let liveness_config = liveness::Config { mesh_max: scenario.mesh_max, ..liveness::Config::default() };
+        let liveness_config = control.liveness(liveness_config);
         Self {
             network: Network::new(loss, delay, jitter),
             scenario,
