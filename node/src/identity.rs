@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use assetmesh_protocol::ids::AssetsDbId;
+use assetmesh_protocol::ids::{AssetsDbId, NodeKey};
 use libp2p_identity::{Keypair, PeerId};
 
 /// File name of the key inside the data directory.
@@ -67,6 +67,17 @@ impl Identity {
         self.keypair.public().to_peer_id()
     }
 
+    /// The public key, by which nodes name each other.
+    #[must_use]
+    pub fn node_key(&self) -> NodeKey {
+        NodeKey::from_encoded(&self.keypair.public().encode_protobuf()).expect("only ed25519 keys are loaded")
+    }
+
+    /// The key pair, with which the peer network proves who this node is.
+    pub(crate) const fn keypair(&self) -> &Keypair {
+        &self.keypair
+    }
+
     /// The name of this node's asset database.
     #[must_use]
     pub const fn assets_db_id(&self) -> AssetsDbId {
@@ -95,7 +106,9 @@ fn read_key(file: File, path: &Path) -> Result<Keypair, IdentityError> {
     }
     let mut bytes = Vec::new();
     file.take(KEY_BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
-    Keypair::from_protobuf_encoding(&bytes).map_err(|_| IdentityError::NotAKey(path.to_owned()))
+    let keypair = Keypair::from_protobuf_encoding(&bytes).ok();
+    let ed25519 = keypair.filter(|pair| NodeKey::from_encoded(&pair.public().encode_protobuf()).is_some());
+    ed25519.ok_or_else(|| IdentityError::NotAKey(path.to_owned()))
 }
 
 /// Writes under another name first, so that a crash leaves either no key or a whole one.
@@ -124,6 +137,7 @@ mod tests {
         let other = Identity::load_or_create(there.path()).unwrap();
         assert_eq!(first.peer_id(), again.peer_id());
         assert_eq!(first.assets_db_id(), again.assets_db_id());
+        assert_eq!(first.assets_db_id(), first.node_key().assets_db_id());
         assert_ne!(first.assets_db_id(), other.assets_db_id());
         assert_ne!(first.secret("a"), first.secret("b"));
     }

@@ -1,4 +1,4 @@
-//! The actors of one node: blobs, catalog, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -7,6 +7,7 @@ pub mod clock;
 pub mod identity;
 mod node;
 pub mod storage;
+pub mod swarm;
 mod sweeper;
 pub mod verify;
 

@@ -2,7 +2,7 @@
 //! One version byte first, a size limit, the whole input consumed.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
-use bincode::{Decode, Encode};
+pub(crate) use bincode::{Decode, Encode};
 
 /// First byte of every encoded value. Another one means another layout.
 pub const VERSION: u8 = 1;

@@ -1,4 +1,4 @@
-//! The words of assetmesh: ids, asset records, the filter language, limits and the codec.
+//! The words of assetmesh: ids, asset records, the filter language, networks, limits and the codec.
 //! It does no input or output, reads no clock, and is not async.
 
 pub mod asset;
@@ -7,3 +7,4 @@ pub mod document;
 pub mod filter;
 pub mod ids;
 pub mod limits;
+pub mod network;

@@ -58,6 +58,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("blobs", &["actor", "clock", "storage"]),
     ("catalog", &["actor", "blobs", "clock", "storage"]),
+    ("swarm", &["actor", "clock", "identity"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     ("node", &["actor", "blobs", "catalog", "clock", "identity", "storage", "sweeper", "verify"]),

@@ -1,0 +1,177 @@
+//! How bytes reach a peer: TCP, the network key if there is one, noise, yamux. Every byte is counted, and each dial
+//! takes a port of its own.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::future::Either;
+use futures_util::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{
+    Boxed, DialOpts, ListenerId, PortUse, Transport, TransportError, TransportEvent,
+};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::pnet::{PnetConfig, PnetError, PnetOutput};
+use libp2p::{Multiaddr, PeerId, dns, noise, tcp, yamux};
+use prometheus_client::metrics::counter::Counter;
+
+use super::limits;
+use super::metrics::Metrics;
+use super::network_key::NetworkKey;
+
+/// What carries all connections.
+pub(super) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// Builds the transport.
+///
+/// # Errors
+/// When the key pair cannot be used for noise.
+pub(super) fn build(
+    keypair: &Keypair,
+    network_key: Option<NetworkKey>,
+    metrics: &Metrics,
+) -> Result<Carrier, noise::Error> {
+    let noise = noise::Config::new(keypair)?;
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(limits::STREAMS_PER_CONNECTION_MAX);
+    let (bytes_in, bytes_out) = metrics.bandwidth();
+    let carrier = OwnPort(resolving())
+        .map(move |stream, _| Counted { stream, bytes_in: bytes_in.clone(), bytes_out: bytes_out.clone() })
+        .and_then(move |stream, _| closed_by(network_key, stream))
+        .upgrade(Version::V1)
+        .authenticate(noise)
+        .multiplex(yamux)
+        .timeout(limits::HANDSHAKE_WITHIN);
+    Ok(carrier.boxed())
+}
+
+type Tcp = tcp::tokio::Transport;
+
+/// Encrypts with the network key first, so that nobody without it gets as far as noise.
+async fn closed_by<S>(
+    network_key: Option<NetworkKey>,
+    stream: S,
+) -> Result<Either<PnetOutput<S>, S>, PnetError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    match network_key {
+        Some(key) => Ok(Either::Left(PnetConfig::new(key.pre_shared()).handshake(stream).await?)),
+        None => Ok(Either::Right(stream)),
+    }
+}
+
+/// Names in addresses are looked up as the system is set up to. Without such a setup no name is found; addresses
+/// with numbers work all the same.
+fn resolving() -> dns::tokio::Transport<Tcp> {
+    dns::tokio::Transport::system(tcp()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "host names in peer addresses will not be found");
+        dns::tokio::Transport::custom(tcp(), dns::ResolverConfig::default(), dns::ResolverOpts::default())
+    })
+}
+
+fn tcp() -> Tcp {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+}
+
+/// Dials from a free port, never from the one that is listened on: two nodes that dial each other at once from
+/// their listening ports would meet in one connection that both believe to have begun.
+struct OwnPort<T>(T);
+
+impl<T: Transport + Unpin> Transport for OwnPort<T> {
+    type Output = T::Output;
+    type Error = T::Error;
+    type ListenerUpgrade = T::ListenerUpgrade;
+    type Dial = T::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<T::Error>> {
+        self.0.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.0.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<T::Dial, TransportError<T::Error>> {
+        self.0.dial(address, DialOpts { port_use: PortUse::New, ..options })
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<T::ListenerUpgrade, T::Error>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// A stream that counts what passes.
+struct Counted<S> {
+    stream: S,
+    bytes_in: Counter,
+    bytes_out: Counter,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
+        self.bytes_in.inc_by(read as u64);
+        Poll::Ready(Ok(read))
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read_vectored(cx, into))?;
+        self.bytes_in.inc_by(read as u64);
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.bytes_out.inc_by(written as u64);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bytes))?;
+        self.bytes_out.inc_by(written as u64);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::io::Cursor;
+    use futures_util::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_byte_is_counted_in_its_direction() {
+        let (bytes_in, bytes_out) = (Counter::default(), Counter::default());
+        let stream = Cursor::new(b"hello".to_vec());
+        let mut stream = Counted { stream, bytes_in: bytes_in.clone(), bytes_out: bytes_out.clone() };
+        let mut read = [0; 3];
+        stream.read_exact(&mut read).await.unwrap();
+        stream.write_all(b"world!").await.unwrap();
+        assert_eq!((bytes_in.get(), bytes_out.get()), (3, 6));
+    }
+}
