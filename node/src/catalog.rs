@@ -339,6 +339,11 @@ impl Catalog {
         self.inner.damaged_rows.load(Ordering::Relaxed)
     }
 
+    /// The file that the catalog lies in, for others that keep tables of their own there.
+    pub(crate) fn store(&self) -> Store {
+        self.inner.store.clone()
+    }
+
     /// Turns to `Some` when the store gives up for good.
     pub(crate) fn failure(&self) -> watch::Receiver<Option<StoreError>> {
         self.inner.store.failure()

@@ -7,6 +7,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use assetmesh_protocol::ids::{AssetsDbId, NodeKey};
+use assetmesh_protocol::network::NetworkId;
+use assetmesh_protocol::registry::OwnerKey;
 use libp2p_identity::{Keypair, PeerId};
 
 /// File name of the key inside the data directory.
@@ -84,6 +86,15 @@ impl Identity {
         self.assets_db_id
     }
 
+    /// Signs this node's registry entries in one network.
+    #[must_use]
+    pub fn owner_key(&self, network: NetworkId) -> OwnerKey {
+        let pair = self.keypair.clone().try_into_ed25519().expect("only ed25519 keys are loaded");
+        let secret = pair.secret();
+        let secret = secret.as_ref().try_into().expect("an ed25519 secret key has 32 bytes");
+        OwnerKey::new(secret, network)
+    }
+
     /// A secret for one purpose, which nobody without the node key can compute.
     #[must_use]
     pub fn secret(&self, purpose: &'static str) -> [u8; 32] {
@@ -139,6 +150,8 @@ mod tests {
         assert_eq!(first.assets_db_id(), again.assets_db_id());
         assert_eq!(first.assets_db_id(), first.node_key().assets_db_id());
         assert_ne!(first.assets_db_id(), other.assets_db_id());
+        let network = NetworkId::new(&"main".parse().unwrap(), None);
+        assert_eq!(first.owner_key(network).node_key(), first.node_key());
         assert_ne!(first.secret("a"), first.secret("b"));
     }
 

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod clock;
 pub mod identity;
 mod node;
+pub mod registry;
 pub mod storage;
 pub mod swarm;
 mod sweeper;

@@ -1,4 +1,4 @@
-//! The binary codec of stored headers, cursors and (later) wire messages: the only place that names `bincode`.
+//! The binary codec of stored headers, cursors and wire messages: the only place that names `bincode`.
 //! One version byte first, a size limit, the whole input consumed.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
@@ -10,6 +10,9 @@ pub const VERSION: u8 = 1;
 /// Longest encoded value, in bytes.
 pub const ENCODED_BYTES_MAX: usize = 64 * 1024;
 
+/// Longest encoded answer of a peer, in bytes. Only [`encode_long`] and [`decode_long`] go so far.
+pub const LONG_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes that are not one whole value of the expected kind.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -19,7 +22,7 @@ pub enum CodecError {
     /// Nothing there, not even a version.
     #[error("empty")]
     Empty,
-    /// More bytes than the value needs, or than any value may have.
+    /// More bytes than the value needs, or than any value may have: so many, or so many of them.
     #[error("{0} bytes are too many")]
     TooLong(usize),
     /// The bytes do not make a value.
@@ -27,11 +30,10 @@ pub enum CodecError {
     Decode(#[from] bincode::error::DecodeError),
 }
 
-const fn layout() -> Configuration<LittleEndian, Fixint, Limit<ENCODED_BYTES_MAX>> {
-    bincode::config::standard()
-        .with_little_endian()
-        .with_fixed_int_encoding()
-        .with_limit::<ENCODED_BYTES_MAX>()
+type Layout<const BYTES_MAX: usize> = Configuration<LittleEndian, Fixint, Limit<BYTES_MAX>>;
+
+const fn layout<const BYTES_MAX: usize>() -> Layout<BYTES_MAX> {
+    bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<BYTES_MAX>()
 }
 
 /// Encodes one value behind the version byte.
@@ -39,9 +41,22 @@ const fn layout() -> Configuration<LittleEndian, Fixint, Limit<ENCODED_BYTES_MAX
 /// # Errors
 /// When it is longer than [`ENCODED_BYTES_MAX`].
 pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeError> {
+    write::<T, ENCODED_BYTES_MAX>(value)
+}
+
+/// As [`encode`], for a value of up to [`LONG_BYTES_MAX`].
+///
+/// # Errors
+/// When it is longer than that.
+pub fn encode_long<T: Encode>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeError> {
+    write::<T, LONG_BYTES_MAX>(value)
+}
+
+fn write<T: Encode, const BYTES_MAX: usize>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeError> {
     let mut bytes = vec![VERSION];
-    bincode::encode_into_std_write(value, &mut bytes, layout())?;
-    Ok(bytes)
+    bincode::encode_into_std_write(value, &mut bytes, layout::<BYTES_MAX>())?;
+    // The library minds its limit only when it decodes.
+    if bytes.len() > BYTES_MAX { Err(bincode::error::EncodeError::Other("too long")) } else { Ok(bytes) }
 }
 
 /// Decodes one value and insists that nothing follows it.
@@ -49,15 +64,41 @@ pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, bincode::error::EncodeErr
 /// # Errors
 /// When the version, the length or the bytes are not as expected.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    whole(read::<T, ENCODED_BYTES_MAX>(bytes)?)
+}
+
+/// As [`decode`], for a value of up to [`LONG_BYTES_MAX`].
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_long<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    whole(read::<T, LONG_BYTES_MAX>(bytes)?)
+}
+
+/// As [`decode`], but later versions may have put more behind the value: what is signed or forwarded as raw
+/// bytes keeps fields that this build does not know.
+///
+/// # Errors
+/// When the version, the length or the bytes are not as expected.
+pub fn decode_open<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    Ok(read::<T, ENCODED_BYTES_MAX>(bytes)?.0)
+}
+
+/// The value and how many bytes follow it.
+fn read<T: Decode<()>, const BYTES_MAX: usize>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
     let (&version, rest) = bytes.split_first().ok_or(CodecError::Empty)?;
     if version != VERSION {
         return Err(CodecError::Version(version));
     }
-    if rest.len() > ENCODED_BYTES_MAX {
-        return Err(CodecError::TooLong(rest.len()));
+    if bytes.len() > BYTES_MAX {
+        return Err(CodecError::TooLong(bytes.len()));
     }
-    let (value, used) = bincode::decode_from_slice(rest, layout())?;
-    if used == rest.len() { Ok(value) } else { Err(CodecError::TooLong(rest.len())) }
+    let (value, used) = bincode::decode_from_slice(rest, layout::<BYTES_MAX>())?;
+    Ok((value, rest.len() - used))
+}
+
+fn whole<T>((value, left): (T, usize)) -> Result<T, CodecError> {
+    if left == 0 { Ok(value) } else { Err(CodecError::TooLong(left)) }
 }
 
 #[cfg(test)]
@@ -71,6 +112,23 @@ mod tests {
         let longer = [&bytes[..], &[0]].concat();
         assert!(matches!(decode::<(u64, String)>(&longer), Err(CodecError::TooLong(_))));
         assert!(matches!(decode::<(u64, String)>(&bytes[..bytes.len() - 1]), Err(CodecError::Decode(_))));
+    }
+
+    #[test]
+    fn a_signed_body_may_carry_more_than_this_build_knows() {
+        let bytes = encode(&(7u64, 8u64)).unwrap();
+        assert_eq!(decode_open::<u64>(&bytes).unwrap(), 7);
+        assert!(decode_open::<(u64, u64, u64)>(&bytes).is_err());
+    }
+
+    #[test]
+    fn only_the_long_form_is_long() {
+        let long = vec![7u8; 2 * ENCODED_BYTES_MAX];
+        assert!(encode(&long).is_err());
+        let bytes = encode_long(&long).unwrap();
+        assert_eq!(decode_long::<Vec<u8>>(&bytes).unwrap(), long);
+        assert!(matches!(decode::<Vec<u8>>(&bytes), Err(CodecError::TooLong(_))));
+        assert!(encode_long(&vec![7u8; LONG_BYTES_MAX]).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The words of assetmesh: ids, asset records, the filter language, networks, limits and the codec.
+//! The words of assetmesh: ids, asset and registry records, the filter language, networks, limits and the codec.
 //! It does no input or output, reads no clock, and is not async.
 
 pub mod asset;
@@ -8,3 +8,4 @@ pub mod filter;
 pub mod ids;
 pub mod limits;
 pub mod network;
+pub mod registry;

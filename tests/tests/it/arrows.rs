@@ -59,6 +59,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("blobs", &["actor", "clock", "storage"]),
     ("catalog", &["actor", "blobs", "clock", "storage"]),
     ("swarm", &["actor", "clock", "identity"]),
+    ("registry", &["actor", "catalog", "clock", "identity", "storage", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     ("node", &["actor", "blobs", "catalog", "clock", "identity", "storage", "sweeper", "verify"]),
