@@ -5,6 +5,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod clock;
 pub mod identity;
+pub mod liveness;
 mod node;
 pub mod registry;
 pub mod storage;

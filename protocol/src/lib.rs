@@ -7,5 +7,6 @@ pub mod document;
 pub mod filter;
 pub mod ids;
 pub mod limits;
+pub mod liveness;
 pub mod network;
 pub mod registry;

@@ -1,5 +1,6 @@
 //! What the process tests and the fault runs share: starting nodes, talking to them over raw HTTP,
-//! breaking them, and judging what they answer. It must not link the node: a node is only ever a process.
+//! breaking them, and judging what they answer; and the simulator. Only the simulator links the node, and of it only
+//! the pure cores: everywhere else a node is a process.
 
 mod api;
 mod binary;
@@ -13,6 +14,7 @@ mod load;
 mod node_process;
 mod random;
 mod report;
+mod sim;
 mod volume;
 mod wait;
 
@@ -32,5 +34,6 @@ pub use load::{Measured, Progress, load_documents, time_queries, upload_small};
 pub use node_process::{NodeOptions, NodeProcess, StartError};
 pub use random::Random;
 pub use report::Report;
+pub use sim::{Control, Scenario, SimPlan, run_sim};
 pub use volume::{Ext4, Tmpfs};
 pub use wait::wait_until;

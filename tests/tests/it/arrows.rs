@@ -14,7 +14,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("node", &["assetmesh-protocol"]),
     ("http-api", &["assetmesh-node", "assetmesh-protocol"]),
     ("cli", &["assetmesh-http-api", "assetmesh-node", "assetmesh-protocol"]),
-    ("tests", &["assetmesh-protocol"]),
+    // The simulator runs the pure cores; everything else there drives the built binary.
+    ("tests", &["assetmesh-node", "assetmesh-protocol"]),
 ];
 
 /// Libraries that decide what a crate is, and the crates that may depend on them.
@@ -59,7 +60,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("blobs", &["actor", "clock", "storage"]),
     ("catalog", &["actor", "blobs", "clock", "storage"]),
     ("swarm", &["actor", "clock", "identity"]),
-    ("registry", &["actor", "catalog", "clock", "identity", "storage", "swarm"]),
+    ("liveness", &["actor", "clock", "identity", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     ("node", &["actor", "blobs", "catalog", "clock", "identity", "storage", "sweeper", "verify"]),
