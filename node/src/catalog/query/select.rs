@@ -54,12 +54,13 @@ pub(super) struct Selection<'q> {
     ticks: u32,
     first: BinaryHeap<Place>,
     pub(super) damaged: u64,
-    pub(super) late: bool,
+    /// The first row that was left out because the time was up.
+    late_at: Option<u64>,
 }
 
 impl<'q> Selection<'q> {
     pub(super) fn new(question: &'q Question<'q>) -> Self {
-        Self { question, ticks: 0, first: BinaryHeap::new(), damaged: 0, late: false }
+        Self { question, ticks: 0, first: BinaryHeap::new(), damaged: 0, late_at: None }
     }
 
     /// The selected places in order, at most `limit + 1`.
@@ -69,7 +70,11 @@ impl<'q> Selection<'q> {
 
     /// Takes a candidate if it matches. False when this thread needs or may read no more.
     pub(super) fn consider(&mut self, number: u64, bytes: &[u8]) -> Result<bool, Error> {
-        if self.is_late() || number >= self.question.enough.load(Ordering::Relaxed) {
+        if number >= self.question.enough.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if self.is_late() {
+            self.late_at.get_or_insert(number);
             return Ok(false);
         }
         let Ok((_, description)) = tables::description(number, bytes) else {
@@ -107,9 +112,14 @@ impl<'q> Selection<'q> {
         self.ticks += 1;
         if self.ticks.is_multiple_of(ROWS_PER_TICK) {
             let stopped = self.question.stopped.load(Ordering::Relaxed);
-            self.late = self.late || stopped || Instant::now() >= self.question.deadline;
+            return stopped || Instant::now() >= self.question.deadline;
         }
-        self.late
+        self.late_at.is_some()
+    }
+
+    /// Whether the deadline came before a row that the page may lack.
+    pub(super) fn is_cut(&self) -> bool {
+        self.late_at.is_some_and(|row| row < self.question.enough.load(Ordering::Relaxed))
     }
 
     /// Reads all rows from `first` on; when that is long, with the help of other threads.
@@ -118,7 +128,7 @@ impl<'q> Selection<'q> {
         let head = end.min(first.saturating_add(HEAD_ROWS));
         let lost = view.scan(first..head, |number, bytes| self.consider(number, bytes))?;
         self.damaged += lost;
-        if self.late || head >= self.question.enough.load(Ordering::Relaxed) {
+        if self.late_at.is_some() || head >= self.question.enough.load(Ordering::Relaxed) {
             return Ok(());
         }
         let stripes = Stripes { next: AtomicU64::new(head), end };
@@ -141,7 +151,7 @@ impl<'q> Selection<'q> {
 
     fn scan_stripes(&mut self, view: &View, stripes: &Stripes) -> Result<(), Error> {
         while let Some(rows) = stripes.take(self.question.enough.load(Ordering::Relaxed)) {
-            if self.late {
+            if self.late_at.is_some() {
                 break;
             }
             let lost = view.scan(rows, |number, bytes| self.consider(number, bytes))?;
@@ -152,7 +162,7 @@ impl<'q> Selection<'q> {
 
     fn merge(&mut self, other: Self) {
         self.damaged += other.damaged;
-        self.late |= other.late;
+        self.late_at = self.late_at.into_iter().chain(other.late_at).min();
         for place in other.first {
             self.keep(place);
         }

@@ -1,0 +1,218 @@
+//! What the writer knows of where index keys are, and how the newest ones get from memory into `index-1`: in key order,
+//! a slice in each transaction that is committed anyway. It opens no transaction itself.
+//!
+//! **Invariant:** how far the index has got changes only in the transaction that puts the slice in, so that a crash
+//! leaves both or neither; at the start the keys that are missing are made from the rows.
+//! **Invariant:** a key of `index-1` belongs to a row. What a row has lost before its key was merged is not merged.
+
+use std::sync::Arc;
+
+use super::fresh::{Fresh, Segment};
+use super::tables::{self, View};
+use super::{Error, index};
+use crate::storage::Store;
+
+/// Fewest keys that a commit merges: a small change pays for a leaf or two of `index-1`, in order.
+const SLICE_MIN: usize = if cfg!(test) { 4 } else { 64 };
+/// Keys merged for each key that changes, so that a segment is merged before the next is half full.
+const PACE: usize = 2;
+/// The pace when the growing segment has twice its size nevertheless.
+const PACE_LATE: usize = 16;
+
+/// How far the index on disk has got. In rows and keys, not in time: what it says of a key never depends on memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// Rows below have all their keys in `index-1`.
+    pub(super) rows: u64,
+    /// Rows from `rows` up to here are being merged.
+    pub(super) until: u64,
+    /// Of those rows, the keys up to this one are in `index-1`.
+    pub(super) last: Vec<u8>,
+}
+
+impl Merged {
+    /// All keys of the rows below `next` are in `index-1`.
+    pub(super) const fn all(next: u64) -> Self {
+        Self { rows: next, until: next, last: Vec::new() }
+    }
+
+    /// Whether a key of this row, if the row has it, is in `index-1`.
+    pub(super) fn holds(&self, number: u64, key: &[u8]) -> bool {
+        number < self.rows || (number < self.until && key <= self.last.as_slice())
+    }
+}
+
+/// The writer's book of the keys in memory. What the writer does not commit never counts: after any failure the book
+/// is made anew from the disk.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    fresh: Arc<Fresh>,
+    /// A segment is merged when it is this large, in bytes.
+    segment_bytes: usize,
+    /// The session of the store that the book was made in; `None` if it has to be made anew.
+    session: Option<u64>,
+    /// As it was committed; but `until` rises as soon as a segment is frozen.
+    merged: Merged,
+    /// Keys of the rows from `merged.rows` to `merged.until`, if there are such rows.
+    frozen: Option<Arc<Segment>>,
+    /// Keys of all later rows.
+    active: Arc<Segment>,
+    /// What is true when the transaction is committed.
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    merged: Merged,
+    /// Keys in memory that their rows lose.
+    lost: Vec<Vec<u8>>,
+}
+
+impl Ledger {
+    /// A book that knows nothing yet.
+    pub(super) fn new(fresh: Arc<Fresh>, segment_bytes: usize) -> Self {
+        Self {
+            fresh,
+            segment_bytes,
+            session: None,
+            merged: Merged::all(0),
+            frozen: None,
+            active: Arc::default(),
+            pending: None,
+        }
+    }
+
+    /// Reads the rows anew if the book may not fit them. Returns the session of the store that it fits.
+    pub(super) fn follow(&mut self, store: &Store) -> Result<u64, Error> {
+        let session = store.session_number()?;
+        if self.session != Some(session) {
+            self.pending = None;
+            let found = store.view(|transaction| Unmerged::read(&View::open(transaction)?))?;
+            tracing::debug!(from = found.merged.rows, to = found.next, "read the keys of the newest rows");
+            self.merged = found.merged;
+            self.frozen = (self.merged.rows < self.merged.until).then(|| found.frozen.into_segment());
+            self.active = found.active.into_segment();
+            self.freeze_if_full(found.next);
+            self.show();
+            self.session = Some(session);
+        }
+        Ok(session)
+    }
+
+    /// Puts the next slice into the index, before `changes` other keys are changed in it.
+    pub(super) fn advance<E>(
+        &mut self,
+        changes: usize,
+        put: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut merged = self.merged.clone();
+        if let Some(frozen) = &self.frozen {
+            let is_late = self.active.bytes() >= 2 * self.segment_bytes;
+            let pace = if is_late { PACE_LATE } else { PACE };
+            let count = changes.saturating_mul(pace).max(SLICE_MIN);
+            merged = match frozen.slice(&merged.last, count, put)? {
+                Some(last) => Merged { last, ..merged },
+                None => Merged::all(merged.until),
+            };
+        }
+        self.pending = Some(Pending { merged, lost: Vec::new() });
+        Ok(())
+    }
+
+    /// How far the index gets with this transaction.
+    pub(super) fn merged(&self) -> &Merged {
+        self.pending.as_ref().map_or(&self.merged, |pending| &pending.merged)
+    }
+
+    /// Takes a key that `index-1` does not get in this transaction, or notes that its row loses it.
+    pub(super) fn change(&mut self, number: u64, key: Vec<u8>, present: bool) {
+        if present {
+            self.segment_of(number).add(key.into_boxed_slice());
+        } else if let Some(pending) = &mut self.pending {
+            pending.lost.push(key);
+        }
+    }
+
+    /// Counts the bytes of the rows that were written.
+    pub(super) fn weigh(&self, row_bytes: usize) {
+        self.active.weigh(row_bytes);
+    }
+
+    /// The transaction is on disk. `next` is the number that the next row gets.
+    pub(super) fn committed(&mut self, next: u64) {
+        let Some(Pending { merged, lost }) = self.pending.take() else { return };
+        for key in lost {
+            if let Some(number) = index::number_of(&key) {
+                self.segment_of(number).bury(&key);
+            }
+        }
+        self.merged = merged;
+        let done = self.frozen.take_if(|_| self.merged.rows == self.merged.until);
+        if self.freeze_if_full(next) || done.is_some() {
+            self.show();
+        }
+    }
+
+    /// The transaction failed, and perhaps is on disk nevertheless. Readers keep what they have: it holds the keys of
+    /// either outcome.
+    pub(super) fn failed(&mut self) {
+        self.session = None;
+    }
+
+    fn freeze_if_full(&mut self, next: u64) -> bool {
+        let is_due = self.frozen.is_none() && self.active.bytes() >= self.segment_bytes;
+        if is_due {
+            self.frozen = Some(std::mem::take(&mut self.active));
+            self.merged.until = next;
+        }
+        is_due
+    }
+
+    fn show(&self) {
+        self.fresh.show(self.frozen.iter().chain([&self.active]).cloned().collect());
+    }
+
+    fn segment_of(&self, number: u64) -> &Segment {
+        match &self.frozen {
+            Some(frozen) if number < self.merged.until => frozen,
+            _ => &self.active,
+        }
+    }
+}
+
+/// The keys that `index-1` lacks, made from the rows.
+struct Unmerged {
+    merged: Merged,
+    next: u64,
+    frozen: Heap,
+    active: Heap,
+}
+
+#[derive(Default)]
+struct Heap {
+    keys: Vec<Box<[u8]>>,
+    row_bytes: usize,
+}
+
+impl Heap {
+    fn into_segment(self) -> Arc<Segment> {
+        Arc::new(Segment::holding(self.keys, self.row_bytes))
+    }
+}
+
+impl Unmerged {
+    fn read(view: &View) -> Result<Self, Error> {
+        let (merged, next) = (view.merged()?, view.numbering()?.0);
+        let (mut frozen, mut active) = (Heap::default(), Heap::default());
+        // A damaged row is not served, so that nobody misses its keys.
+        view.scan(merged.rows..next, |number, bytes| {
+            let Ok((_, description)) = tables::description(number, bytes) else { return Ok(true) };
+            let heap = if number < merged.until { &mut frozen } else { &mut active };
+            let keys = index::keys(number, description).into_iter();
+            heap.keys.extend(keys.filter(|key| !merged.holds(number, key)).map(Vec::into_boxed_slice));
+            heap.row_bytes += bytes.len();
+            Ok(true)
+        })?;
+        Ok(Self { merged, next, frozen, active })
+    }
+}
