@@ -241,6 +241,17 @@ impl Catalog {
     ) -> Result<Self, StartError> {
         let store_config = StoreConfig { cache_bytes: config.cache_bytes, ..StoreConfig::default() };
         let store = Store::open(&data_dir.join(FILE), KIND, FORMAT, store_config)?;
+        Ok(Self::start_on(tasks, store, owner, blobs, config)?)
+    }
+
+    /// Starts on a store that is open.
+    fn start_on(
+        tasks: &mut Tasks,
+        store: Store,
+        owner: Owner,
+        blobs: Blobs,
+        config: &Config,
+    ) -> Result<Self, StoreError> {
         let (sender, inbox) = mpsc::channel(config.mailbox);
         let fresh = Arc::new(Fresh::default());
         writer::start(tasks, store.clone(), inbox, Ledger::new(Arc::clone(&fresh), config.fresh_bytes))?;
@@ -405,5 +416,7 @@ fn random() -> u32 {
     uuid::Uuid::new_v4().as_u128() as u32
 }
 
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod tests;

@@ -12,12 +12,13 @@ use super::tables::{self, View};
 use super::{Error, index};
 use crate::storage::Store;
 
-/// Fewest keys that a commit merges: a small change pays for a leaf or two of `index-1`, in order.
-const SLICE_MIN: usize = if cfg!(test) { 4 } else { 64 };
-/// Keys merged for each key that changes, so that a segment is merged before the next is half full.
-const PACE: usize = 2;
+/// Fewest keys that a commit merges.
+const SLICE_MIN: usize = 8;
+/// Keys merged for four that change: a segment is merged shortly before the next is full, and each commit does as
+/// little of it as it can.
+const PACE: usize = 5;
 /// The pace when the growing segment has twice its size nevertheless.
-const PACE_LATE: usize = 16;
+const PACE_LATE: usize = 64;
 
 /// How far the index on disk has got. In rows and keys, not in time: what it says of a key never depends on memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl Ledger {
         if let Some(frozen) = &self.frozen {
             let is_late = self.active.bytes() >= 2 * self.segment_bytes;
             let pace = if is_late { PACE_LATE } else { PACE };
-            let count = changes.saturating_mul(pace).max(SLICE_MIN);
+            let count = (changes.saturating_mul(pace) / 4).max(SLICE_MIN);
             merged = match frozen.slice(&merged.last, count, put)? {
                 Some(last) => Merged { last, ..merged },
                 None => Merged::all(merged.until),
