@@ -5,12 +5,13 @@
 //! leaves both or neither; at the start the keys that are missing are made from the rows.
 //! **Invariant:** a key of `index-1` belongs to a row. What a row has lost before its key was merged is not merged.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::fresh::{Fresh, Segment};
 use super::tables::{self, View};
 use super::{Error, index};
-use crate::storage::Store;
+use crate::storage::{self, Store};
 
 /// Fewest keys that a commit merges.
 const SLICE_MIN: usize = 8;
@@ -91,8 +92,8 @@ impl Ledger {
             let found = store.view(|transaction| Unmerged::read(&View::open(transaction)?))?;
             tracing::debug!(from = found.merged.rows, to = found.next, "read the keys of the newest rows");
             self.merged = found.merged;
-            self.frozen = (self.merged.rows < self.merged.until).then(|| found.frozen.into_segment());
-            self.active = found.active.into_segment();
+            self.frozen = (self.merged.rows < self.merged.until).then(|| Arc::new(found.frozen));
+            self.active = Arc::new(found.active);
             self.freeze_if_full(found.next);
             self.show();
             self.session = Some(session);
@@ -185,35 +186,156 @@ impl Ledger {
 struct Unmerged {
     merged: Merged,
     next: u64,
-    frozen: Heap,
-    active: Heap,
-}
-
-#[derive(Default)]
-struct Heap {
-    keys: Vec<Box<[u8]>>,
-    row_bytes: usize,
-}
-
-impl Heap {
-    fn into_segment(self) -> Arc<Segment> {
-        Arc::new(Segment::holding(self.keys, self.row_bytes))
-    }
+    frozen: Segment,
+    active: Segment,
 }
 
 impl Unmerged {
+    /// The rows of either segment are read on a thread of their own: a start waits for this.
     fn read(view: &View) -> Result<Self, Error> {
         let (merged, next) = (view.merged()?, view.numbering()?.0);
-        let (mut frozen, mut active) = (Heap::default(), Heap::default());
-        // A damaged row is not served, so that nobody misses its keys.
-        view.scan(merged.rows..next, |number, bytes| {
-            let Ok((_, description)) = tables::description(number, bytes) else { return Ok(true) };
-            let heap = if number < merged.until { &mut frozen } else { &mut active };
-            let keys = index::keys(number, description).into_iter();
-            heap.keys.extend(keys.filter(|key| !merged.holds(number, key)).map(Vec::into_boxed_slice));
-            heap.row_bytes += bytes.len();
-            Ok(true)
+        let until = merged.until.clamp(merged.rows, next.max(merged.rows));
+        let read = |rows| storage::guard(|| missing(view, &merged, rows));
+        let (frozen, active) = std::thread::scope(|scope| {
+            let frozen = scope.spawn(|| read(merged.rows..until));
+            let active = read(until..next);
+            let damage = |_| Error::Damaged("a page of the newest rows".to_owned());
+            Ok::<_, Error>((frozen.join().map_err(damage)??, active?))
         })?;
         Ok(Self { merged, next, frozen, active })
+    }
+}
+
+/// The keys of some rows that `index-1` lacks.
+fn missing(view: &View, merged: &Merged, rows: Range<u64>) -> Result<Segment, Error> {
+    let (mut missing, mut row_bytes) = (Vec::new(), 0);
+    // A damaged row is not served, so that nobody misses its keys.
+    view.scan(rows, |number, bytes| {
+        let Ok((_, description)) = tables::description(number, bytes) else { return Ok(true) };
+        let keys = index::keys(number, description).into_iter();
+        missing.extend(keys.filter(|key| !merged.holds(number, key)).map(Vec::into_boxed_slice));
+        row_bytes += bytes.len();
+        Ok(true)
+    })?;
+    Ok(Segment::holding(missing, row_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use assetmesh_protocol::document::Document;
+    use assetmesh_protocol::filter::Number;
+    use assetmesh_protocol::filter::terms::Scalar;
+    use assetmesh_protocol::ids::RecordId;
+
+    use super::*;
+    use crate::catalog::row::Header;
+    use crate::catalog::tables::{Row, Snapshot, Tables};
+    use crate::catalog::{FORMAT, KIND};
+    use crate::storage::test_disk::TestDisk;
+    use crate::storage::{StoreConfig, StoreError, Sync};
+
+    fn store() -> Store {
+        let store = TestDisk::made(KIND, FORMAT).store(KIND, FORMAT, StoreConfig::default()).unwrap();
+        store.update(Sync::Now, tables::create).unwrap();
+        store
+    }
+
+    fn row(number: u64) -> Row {
+        let time = Duration::from_secs(1);
+        let header = Header { record: RecordId(uuid::Uuid::from_u128(7)), created: time, updated: time };
+        let text = format!(r#"{{"asset_name":"n{number}","asset_metadata":{{"group":1,"rank":{number}}}}}"#);
+        Row { number, header, document: Document::from_json(text.as_bytes()).unwrap() }
+    }
+
+    fn insert(store: &Store, ledger: &mut Ledger, number: u64) -> Result<(), Error> {
+        let session = ledger.follow(store)?;
+        store.update_within(session, Sync::Now, |transaction| {
+            let mut tables = Tables::open(transaction)?;
+            tables.insert(&row(number))?;
+            Ok::<_, Error>(tables.finish(number + 1, ledger)?)
+        })?;
+        ledger.committed(number + 1);
+        Ok(())
+    }
+
+    fn held(fresh: &Fresh) -> usize {
+        fresh.look().unwrap().iter().map(|segment| segment.bytes()).sum()
+    }
+
+    #[test]
+    fn keys_up_to_the_last_are_merged_and_rows_below_the_first_wholly() {
+        let merged = Merged { rows: 10, until: 20, last: b"m".to_vec() };
+        for (number, key, holds) in [
+            (9, "z", true),
+            (10, "a", true),
+            (19, "m", true),
+            (19, "ma", false),
+            (20, "a", false),
+            (21, "z", false),
+        ] {
+            assert_eq!(merged.holds(number, key.as_bytes()), holds, "{number} {key}");
+        }
+        assert!(Merged::all(5).holds(4, b"z") && !Merged::all(5).holds(5, b""));
+    }
+
+    #[test]
+    fn what_a_failed_transaction_took_is_forgotten() {
+        let (store, fresh) = (store(), Arc::new(Fresh::default()));
+        let mut ledger = Ledger::new(Arc::clone(&fresh), 10_000);
+        insert(&store, &mut ledger, 0).unwrap();
+        let before = held(&fresh);
+        let session = ledger.follow(&store).unwrap();
+        let outcome = store.update_within(session, Sync::Now, |transaction| {
+            let mut tables = Tables::open(transaction)?;
+            tables.insert(&row(1))?;
+            tables.remove(&row(0))?;
+            tables.finish(2, &mut ledger)?;
+            Err::<(), _>(StoreError::Interrupted)
+        });
+        assert!(outcome.is_err() && held(&fresh) > before);
+        ledger.failed();
+        assert_eq!(ledger.follow(&store).unwrap(), session, "the file was not opened anew");
+        assert_eq!(held(&fresh), before);
+        insert(&store, &mut ledger, 1).unwrap();
+        assert!(held(&fresh) > before);
+    }
+
+    #[test]
+    fn memory_stays_within_a_bound_however_many_rows_come() {
+        let (store, fresh) = (store(), Arc::new(Fresh::default()));
+        let mut ledger = Ledger::new(Arc::clone(&fresh), 2000);
+        let mut most = 0;
+        for number in 0..200 {
+            insert(&store, &mut ledger, number).unwrap();
+            most = most.max(held(&fresh));
+        }
+        assert!((2000..5000).contains(&most), "{most} bytes");
+        assert!(ledger.merged.rows > 100, "{:?}", ledger.merged);
+    }
+
+    #[test]
+    fn a_reader_that_looked_long_before_its_snapshot_misses_nothing() {
+        let (store, fresh) = (store(), Arc::new(Fresh::default()));
+        let mut ledger = Ledger::new(Arc::clone(&fresh), 600);
+        insert(&store, &mut ledger, 0).unwrap();
+        for rows in 1..60 {
+            let before = fresh.look();
+            // Between the looks segments freeze, merge and go.
+            for number in 0..rows % 7 {
+                insert(&store, &mut ledger, 100 * rows + number).unwrap();
+            }
+            let all = store.view(|transaction| View::open(transaction)?.rows().map_err(Error::from));
+            let snapshot = Snapshot::since(before, &store, &fresh).unwrap();
+            let group = index::equals_prefix("asset_metadata.group", &Scalar::Number(Number::Int(1)));
+            let mut seen = Vec::new();
+            let visit = |number, _: &[u8]| {
+                seen.push(number);
+                Ok(true)
+            };
+            snapshot.stream(&group, 0, visit).unwrap();
+            assert!(seen.is_sorted() && seen.len() as u64 == all.unwrap(), "{seen:?}");
+        }
     }
 }

@@ -22,7 +22,15 @@ impl Snapshot {
     /// Reads what is committed. What reads the snapshot runs inside [`storage::guard`].
     pub(in crate::catalog) fn take(store: &Store, fresh: &Fresh) -> Result<Self, Error> {
         // Before and after, in this order: see the invariant in `fresh`.
-        let before = fresh.look();
+        Self::since(fresh.look(), store, fresh)
+    }
+
+    /// Like [`Snapshot::take`], after a first look.
+    pub(in crate::catalog) fn since(
+        before: Option<Segments>,
+        store: &Store,
+        fresh: &Fresh,
+    ) -> Result<Self, Error> {
         let transaction = store.read()?;
         let view = storage::guard(|| View::open(&transaction))?;
         let fresh = before.zip(fresh.look()).map(|(before, after)| fresh::joined(before, after));
