@@ -101,14 +101,16 @@ impl Ledger {
         Ok(session)
     }
 
-    /// Puts the next slice into the index, before `changes` other keys are changed in it.
+    /// Puts the next slice into the index, before `changes` other keys are changed in it. Where there is no `room`
+    /// nothing is merged, so that a delete needs none.
     pub(super) fn advance<E>(
         &mut self,
         changes: usize,
+        room: bool,
         put: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut merged = self.merged.clone();
-        if let Some(frozen) = &self.frozen {
+        if let Some(frozen) = self.frozen.as_ref().filter(|_| room) {
             let is_late = self.active.bytes() >= 2 * self.segment_bytes;
             let pace = if is_late { PACE_LATE } else { PACE };
             let count = (changes.saturating_mul(pace) / 4).max(SLICE_MIN);
@@ -198,7 +200,7 @@ impl Unmerged {
         let read = |rows| storage::guard(|| missing(view, &merged, rows));
         let (frozen, active) = std::thread::scope(|scope| {
             let frozen = scope.spawn(|| read(merged.rows..until));
-            let active = read(until..next);
+            let active = read(until..next.max(until));
             let damage = |_| Error::Damaged("a page of the newest rows".to_owned());
             Ok::<_, Error>((frozen.join().map_err(damage)??, active?))
         })?;
@@ -254,7 +256,7 @@ mod tests {
         store.update_within(session, Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
             tables.insert(&row(number))?;
-            Ok::<_, Error>(tables.finish(number + 1, ledger)?)
+            Ok::<_, Error>(tables.finish(number + 1, true, ledger)?)
         })?;
         ledger.committed(number + 1);
         Ok(())
@@ -291,7 +293,7 @@ mod tests {
             let mut tables = Tables::open(transaction)?;
             tables.insert(&row(1))?;
             tables.remove(&row(0))?;
-            tables.finish(2, &mut ledger)?;
+            tables.finish(2, true, &mut ledger)?;
             Err::<(), _>(StoreError::Interrupted)
         });
         assert!(outcome.is_err() && held(&fresh) > before);
@@ -300,6 +302,24 @@ mod tests {
         assert_eq!(held(&fresh), before);
         insert(&store, &mut ledger, 1).unwrap();
         assert!(held(&fresh) > before);
+    }
+
+    #[test]
+    fn a_delete_on_a_full_disk_merges_nothing() {
+        let (store, fresh) = (store(), Arc::new(Fresh::default()));
+        let mut ledger = Ledger::new(fresh, 600);
+        (0..4).for_each(|number| insert(&store, &mut ledger, number).unwrap());
+        assert!(ledger.frozen.is_some());
+        let before = ledger.merged.clone();
+        let session = ledger.follow(&store).unwrap();
+        let deleted = store.update_within(session, Sync::Now, |transaction| {
+            let mut tables = Tables::open(transaction)?;
+            tables.remove(&row(3))?;
+            tables.finish(4, false, &mut ledger)
+        });
+        deleted.unwrap();
+        ledger.committed(4);
+        assert_eq!(ledger.merged, before);
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Writer {
             if !changed {
                 return Err(Stop::Unchanged);
             }
-            tables.finish(numbers.next(), ledger)?;
+            tables.finish(numbers.next(), room.is_ok(), ledger)?;
             Ok(())
         })
     }

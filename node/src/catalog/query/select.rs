@@ -182,3 +182,71 @@ impl Stripes {
         (first < end).then(|| first..end.min(first + STRIPE_ROWS))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use assetmesh_protocol::document::Document;
+    use assetmesh_protocol::ids::RecordId;
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalog::row::{self, Header};
+
+    const LIMIT: usize = 2;
+
+    fn row(number: u64, name: &str) -> Vec<u8> {
+        let header =
+            Header { record: RecordId(uuid::Uuid::nil()), created: Duration::ZERO, updated: Duration::ZERO };
+        row::encode(number, &header, &Document::from_value(&json!({"name": name})).unwrap())
+    }
+
+    /// Considers rows on one thread after another, each with its rows, when the time is long up. Says whether the
+    /// page is cut, and which rows it has.
+    fn late(threads: &[&[(u64, &str)]]) -> (bool, Vec<u64>) {
+        let filter = Filter::parse(&json!({"name": "wanted"})).unwrap();
+        let question = Question {
+            filter: &filter,
+            sort: None,
+            limit: LIMIT,
+            after: None,
+            deadline: Instant::now(),
+            stopped: &AtomicBool::new(false),
+            enough: AtomicU64::new(u64::MAX),
+        };
+        let mut all = Selection::new(&question);
+        for rows in threads {
+            // The clock is looked at when the fifth row comes.
+            let mut selection = Selection { ticks: ROWS_PER_TICK - 5, ..Selection::new(&question) };
+            for (number, name) in *rows {
+                if !selection.consider(*number, &row(*number, name)).unwrap() {
+                    break;
+                }
+            }
+            all.merge(selection);
+        }
+        (all.is_cut(), all.into_places().into_iter().map(|(_, number)| number).collect())
+    }
+
+    const FULL: [(u64, &str); 5] = [(0, "wanted"), (1, "other"), (2, "wanted"), (3, "wanted"), (4, "wanted")];
+
+    #[test]
+    fn a_page_that_is_full_before_the_time_is_up_is_whole() {
+        assert_eq!(late(&[&FULL]), (false, vec![0, 2, 3]));
+    }
+
+    #[test]
+    fn a_page_that_lacks_a_row_is_cut() {
+        let rows = [(0, "wanted"), (1, "other"), (2, "other"), (3, "other"), (4, "wanted"), (5, "wanted")];
+        assert_eq!(late(&[&rows]), (true, vec![0]));
+    }
+
+    #[test]
+    fn only_a_thread_that_is_late_before_the_end_of_the_page_cuts_it() {
+        let after = [(10, "other"), (11, "other"), (12, "other"), (13, "other"), (14, "other")];
+        assert_eq!(late(&[&after, &FULL]), (false, vec![0, 2, 3]));
+        let later: Vec<_> = FULL.iter().map(|(number, name)| (number + 20, *name)).collect();
+        assert_eq!(late(&[&after, &later]), (true, vec![20, 22, 23]));
+    }
+}

@@ -105,10 +105,16 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Completes the transaction: the index, and the number that the next row gets.
-    pub(in crate::catalog) fn finish(&mut self, next: u64, ledger: &mut Ledger) -> Result<(), StoreError> {
+    /// Completes the transaction: the index, which goes on with its merge if there is `room`, and the number that the
+    /// next row gets.
+    pub(in crate::catalog) fn finish(
+        &mut self,
+        next: u64,
+        room: bool,
+        ledger: &mut Ledger,
+    ) -> Result<(), StoreError> {
         let keys = std::mem::take(&mut self.keys);
-        ledger.advance(keys.len(), |key| self.index.insert(key, ()).map(drop))?;
+        ledger.advance(keys.len(), room, |key| self.index.insert(key, ()).map(drop))?;
         for (key, present) in keys {
             let Some(number) = index::number_of(&key) else { continue };
             if !ledger.merged().holds(number, &key) {
