@@ -520,3 +520,33 @@ async fn where_the_newest_keys_are_not_known_the_index_does_not_answer() {
     assert!(matches!(stream, Err(Error::Damaged(_))));
     kit.stop().await;
 }
+
+#[tokio::test]
+async fn damage_to_how_far_the_index_has_got_costs_no_answer() {
+    let (below, disk) = (Below::new(), TestDisk::made(KIND, FORMAT));
+    let (kit, mut model) = (below.on(&disk).unwrap(), Model::new());
+    for at in 0..20 {
+        let (name, values) = (format!("n{at:04}"), (at % 4, at % 40));
+        kit.create(&name, values).await.unwrap();
+        model.insert(name, values);
+    }
+    kit.stop().await;
+    let (bytes, mut met) = (disk.bytes(), 0);
+    for page in 0..bytes.len() / 4096 {
+        let damaged = TestDisk::holding(bytes.clone());
+        // One bit would be mended.
+        (0..64).for_each(|at| damaged.flip(page * 4096 + 64 * at, (at % 8) as u8));
+        let Ok(kit) = below.on(&damaged) else { continue };
+        let merged = kit.catalog.inner.store.view(|transaction| View::open(transaction)?.merged());
+        if matches!(merged, Err(StoreError::Damaged(_))) && kit.catalog.assets().is_ok() {
+            met += 1;
+            assert_eq!(kit.model().await.unwrap(), model);
+            kit.check_queries(&model).await.unwrap();
+            assert!(kit.findings().iter().any(|finding| finding.contains("index-merged")));
+            let error = kit.create("after", (0, 0)).await.unwrap_err();
+            assert!(matches!(error, Error::Damaged(_)), "{error}");
+        }
+        kit.stop().await;
+    }
+    assert!(met > 0, "no page of it was met");
+}

@@ -133,12 +133,21 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
+        let session = match self.ledger.follow(&self.store) {
+            Ok(session) => session,
+            Err(error) => {
+                for request in batch {
+                    request.reply.send(Err(error.clone())).ok();
+                }
+                return;
+            }
+        };
         let growth = batch.iter().map(|request| request.change.growth()).sum();
         let mut answers = Vec::with_capacity(batch.len());
         let mut waiting = batch.into_iter();
         // On a full disk deletes must still go through; what would grow the file is refused first.
         let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
-        let failure = match self.change(&mut waiting, &room, &mut answers) {
+        let failure = match self.change(session, (&mut waiting, &room), &mut answers) {
             Ok(()) => {
                 self.ledger.committed(self.numbers.next());
                 None
@@ -167,12 +176,11 @@ impl Writer {
 
     fn change(
         &mut self,
-        batch: &mut impl Iterator<Item = Request>,
-        room: &Result<(), Error>,
+        session: u64,
+        (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
         answers: &mut Vec<Answer>,
     ) -> Result<(), Stop> {
         let Self { store, numbers, ledger } = self;
-        let session = ledger.follow(store).map_err(Stop::Failed)?;
         store.update_within(session, Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
             let changed = apply(&mut tables, numbers, (batch, room), answers)?;

@@ -23,8 +23,8 @@ pub(in crate::catalog) struct View {
     pub(super) holders: ReadOnlyTable<(&'static [u8; 32], u64), ()>,
     pub(super) index: ReadOnlyTable<&'static [u8], ()>,
     counters: ReadOnlyTable<&'static str, u64>,
-    /// Absent in a file from before it was kept.
-    merged: Option<ReadOnlyTable<(), MergedAt>>,
+    /// Absent in a file from before it was kept. Where it is damaged, rows are still read.
+    merged: Result<Option<ReadOnlyTable<(), MergedAt>>, StoreError>,
 }
 
 impl View {
@@ -35,10 +35,10 @@ impl View {
             holders: transaction.open_table(HOLDERS)?,
             index: transaction.open_table(INDEX)?,
             counters: transaction.open_table(COUNTERS)?,
-            merged: match transaction.open_table(MERGED) {
-                Err(TableError::TableDoesNotExist(_)) => None,
-                opened => Some(opened?),
-            },
+            merged: storage::guard(|| match transaction.open_table(MERGED) {
+                Err(TableError::TableDoesNotExist(_)) => Ok(None),
+                opened => Ok(Some(opened?)),
+            }),
         })
     }
 
@@ -67,7 +67,7 @@ impl View {
 
     /// How far the index on disk has got.
     pub(in crate::catalog) fn merged(&self) -> Result<Merged, StoreError> {
-        let stored = match &self.merged {
+        let stored = match self.merged.as_ref().map_err(StoreError::clone)? {
             None => None,
             Some(table) => table.get(())?.map(|place| {
                 let (rows, until, last) = place.value();
