@@ -550,3 +550,24 @@ async fn damage_to_how_far_the_index_has_got_costs_no_answer() {
     }
     assert!(met > 0, "no page of it was met");
 }
+
+#[tokio::test]
+async fn how_far_the_index_has_got_is_stored_as_it_is_written_down() {
+    type At = (u64, u64, &'static [u8]);
+    let bytes = <At as redb::Value>::as_bytes(&(1, 2, b"key"));
+    assert_eq!(bytes, [&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0][..], b"key"].concat());
+    let (below, disk) = (Below::new(), TestDisk::made(KIND, FORMAT));
+    let kit = below.on(&disk).unwrap();
+    for at in 0..20 {
+        kit.create(&format!("n{at:04}"), (1, at)).await.unwrap();
+    }
+    let stored = kit.catalog.inner.store.view(|transaction| {
+        let table = transaction.open_table(redb::TableDefinition::<(), At>::new("index-merged-1"))?;
+        let row = table.get(())?.unwrap();
+        let (rows, until, last) = row.value();
+        Ok::<_, StoreError>(Merged { rows, until, last: last.to_vec() })
+    });
+    let stored = stored.unwrap();
+    assert!(stored == kit.merged() && stored.rows > 0, "{stored:?}");
+    kit.stop().await;
+}
