@@ -45,7 +45,10 @@ type OnPath = fn(&str) -> bool;
 
 /// Where a library may be named in code.
 const NAMED_IN: &[(&str, OnPath)] = &[
-    ("redb", |path| path.starts_with("node/src/storage") || path.ends_with("/tables.rs")),
+    ("redb", |path| {
+        let is_tables = path.ends_with("/tables.rs") || path.contains("/tables/");
+        path.starts_with("node/src/storage") || is_tables
+    }),
     ("libp2p", |path| path.starts_with("node/src/swarm")),
     ("axum", |path| path.starts_with("http-api/") || path.starts_with("cli/")),
     ("bincode", |path| path == "protocol/src/codec.rs"),
