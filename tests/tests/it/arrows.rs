@@ -36,8 +36,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("pcre2", &["protocol"]),
     ("tokio", &["node", "http-api", "cli"]),
     ("clap", &["cli", "tests"]),
-    // The façade only in its tests, as a client that speaks HTTP/2.
-    ("reqwest", &["cli"]),
+    ("reqwest", &["http-api", "cli"]),
     ("tracing-subscriber", &["cli"]),
 ];
 
@@ -63,10 +62,19 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("blobs", &["actor", "clock", "storage"]),
     ("catalog", &["actor", "blobs", "clock", "storage"]),
     ("swarm", &["actor", "clock", "identity"]),
+    ("registry", &["actor", "catalog", "clock", "identity", "storage", "swarm"]),
+    ("members", &["actor", "registry"]),
     ("liveness", &["actor", "clock", "identity", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
-    ("node", &["actor", "blobs", "catalog", "clock", "identity", "storage", "sweeper", "verify"]),
+    (
+        "node",
+        &[
+            "actor", "blobs", "catalog", "clock", "identity", "liveness", "members", "registry", "storage",
+            "swarm", "sweeper", "verify",
+        ],
+    ),
+    ("peers", &["clock", "identity", "liveness", "node", "registry"]),
 ];
 
 const LINES_MAX: usize = 500;
