@@ -33,6 +33,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("utoipa-axum", &["http-api"]),
     ("utoipa-swagger-ui", &["http-api"]),
     ("bincode", &["protocol"]),
+    ("ed25519-dalek", &["protocol"]),
     ("pcre2", &["protocol"]),
     ("tokio", &["node", "http-api", "cli"]),
     ("clap", &["cli", "tests"]),
