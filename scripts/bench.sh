@@ -66,7 +66,7 @@ build() {
 # start_node FOLDER: sets node_pid, node (host:port) and start_seconds
 start_node() {
   local log="$work/node.log" from=$EPOCHREALTIME
-  "$bin/assetmesh" node run --data-dir "$1" --http 127.0.0.1:0 >/dev/null 2>"$log" &
+  "$bin/assetmesh" node run --data-dir "$1" --http 127.0.0.1:0 --p2p /ip4/127.0.0.1/tcp/0 >/dev/null 2>"$log" &
   node_pid=$!
   started+=("$node_pid")
   until node=$(grep -o -m1 'http://127\.0\.0\.1:[1-9][0-9]*' "$log" | head -1) && [ -n "$node" ] && curl -sf -o /dev/null "$node/readyz"; do

@@ -5,13 +5,19 @@
     reason = "these docs are help texts: a terminal shows backticks and brackets as they are"
 )]
 
+mod federation;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub(crate) use self::federation::{
+    BlockArgs, EntryArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs, RegistryUpdateArgs,
+    RegistryVerb, UnblockArgs,
+};
 use crate::edits::{MetaEdit, PathEdit};
-use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
+use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, Span};
 
 /// A federation of asset databases without a centre.
 #[derive(Debug, Parser)]
@@ -48,6 +54,13 @@ pub(crate) enum Verb {
     Update(UpdateArgs),
     /// Delete an asset; prints its uri
     Rm(RmArgs),
+    /// List the other nodes of the federation, as the asked node sees them
+    Peers(PeersArgs),
+    /// Read and change the registry of the federation
+    Registry {
+        #[command(subcommand)]
+        verb: RegistryVerb,
+    },
     /// Filter JSON documents, one a line, from standard input; needs no node
     Filter(FilterArgs),
     /// Check the data directory of a stopped node; a line for each damage
@@ -83,6 +96,24 @@ pub(crate) struct NodeRunArgs {
     /// The address to serve HTTP on; port 0 takes any free one [env: ASSETMESH_HTTP] [default: 127.0.0.1:4000]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<Listen>,
+    /// Where to listen for peers, such as /ip4/0.0.0.0/tcp/4001; may be given again [env: ASSETMESH_P2P, with commas] [default: /ip4/127.0.0.1/tcp/4001]
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) p2p: Vec<String>,
+    /// A node of the federation to begin with, as multiaddr; may be given again [env: ASSETMESH_BOOTSTRAP, with commas]
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) bootstrap: Vec<String>,
+    /// The federation's name; nodes of another name are strangers [env: ASSETMESH_NETWORK] [default: main]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<Network>,
+    /// The key file that closes the federation: 64 hex digits, the same on every node [env: ASSETMESH_NETWORK_KEY_FILE]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) network_key: Option<PathBuf>,
+    /// Look for nodes in the local network by mDNS [env: ASSETMESH_MDNS]
+    #[arg(long)]
+    pub(crate) mdns: bool,
+    /// Whom /check_health may call [env: ASSETMESH_PROBE] [default: any]
+    #[arg(long, value_name = "REACH")]
+    pub(crate) probe: Option<ProbeReach>,
     /// The URL at which others reach this node, if it is not the bound address [env: ASSETMESH_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<NodeUrl>,
@@ -98,7 +129,7 @@ pub(crate) struct NodeRunArgs {
     /// How many connections are served at once [env: ASSETMESH_CONNECTIONS_MAX] [default: 4096]
     #[arg(long, value_name = "N")]
     pub(crate) connections_max: Option<NonZeroUsize>,
-    /// What to log, e.g. `info` or `assetmesh_node=debug,warn` [env: ASSETMESH_LOG, then RUST_LOG] [default: info]
+    /// What to log, e.g. `info` or `assetmesh_node=debug,warn` [env: ASSETMESH_LOG, then RUST_LOG] [default: info,libp2p=error]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
     /// How to log [env: ASSETMESH_LOG_FORMAT] [default: text]

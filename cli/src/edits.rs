@@ -69,7 +69,12 @@ impl MetaEdit {
 
     /// The same as a change of a whole description: its path begins with `asset_metadata`.
     pub(crate) fn as_path(&self) -> PathEdit {
-        PathEdit { path: format!("asset_metadata.{}", self.path), value: self.value.clone() }
+        self.below("asset_metadata")
+    }
+
+    /// The same as a change of a description whose metadata stands under `member`.
+    pub(crate) fn below(&self, member: &str) -> PathEdit {
+        PathEdit { path: format!("{member}.{}", self.path), value: self.value.clone() }
     }
 }
 

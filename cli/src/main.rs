@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Cli, ClientArgs, NodeVerb, OutputArgs, Verb};
+use crate::args::{Cli, ClientArgs, NodeVerb, OutputArgs, PeersArgs, PeersVerb, RegistryVerb, Verb};
 use crate::client::Client;
 use crate::output::{Output, complain};
 use crate::settings::Layers;
@@ -52,6 +52,8 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             ask(&args.client, &args.output, async |c, o| verbs::update::run(&args, c, o).await)
         }
         Verb::Rm(args) => ask(&args.client, &args.output, async |c, o| verbs::rm::run(&args, c, o).await),
+        Verb::Peers(args) => peers(&args),
+        Verb::Registry { verb } => registry(&verb),
         Verb::Filter(args) => verbs::filter::run(&args),
         Verb::Verify(args) => {
             let layers = Layers::read(args.config.config.as_deref(), &variable)?;
@@ -59,6 +61,42 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             block_on(verbs::verify::run(&args, &data_dir))
         }
         Verb::Completion { shell } => verbs::completion::run(shell),
+    }
+}
+
+fn peers(args: &PeersArgs) -> anyhow::Result<()> {
+    match &args.verb {
+        None => ask(&args.client, &args.output, async |c, o| verbs::peers::list(c, o).await),
+        Some(PeersVerb::Block(args)) => {
+            ask(&args.client, &args.output, async |c, o| verbs::peers::block(args, c, o).await)
+        }
+        Some(PeersVerb::Unblock(args)) => {
+            ask(&args.client, &args.output, async |c, o| verbs::peers::unblock(args, c, o).await)
+        }
+    }
+}
+
+fn registry(verb: &RegistryVerb) -> anyhow::Result<()> {
+    use verbs::registry;
+    match verb {
+        RegistryVerb::Ls(args) => {
+            ask(&args.client, &args.output, async |c, o| registry::list(args, c, o).await)
+        }
+        RegistryVerb::Show(args) => {
+            ask(&args.client, &args.output, async |c, o| registry::show(args, c, o).await)
+        }
+        RegistryVerb::Add(args) => {
+            ask(&args.client, &args.output, async |c, o| registry::add(args, c, o).await)
+        }
+        RegistryVerb::Update(args) => {
+            ask(&args.client, &args.output, async |c, o| registry::update(args, c, o).await)
+        }
+        RegistryVerb::Rm(args) => {
+            ask(&args.client, &args.output, async |c, o| registry::remove(args, c, o).await)
+        }
+        RegistryVerb::Health(args) => {
+            ask(&args.client, &args.output, async |c, o| registry::health(args, c, o).await)
+        }
     }
 }
 

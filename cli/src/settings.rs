@@ -8,16 +8,24 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use self::file::{FileSettings, HttpSection};
+use assetmesh_http_api::Reach;
+
+use self::file::{FederationSection, FileSettings, HttpSection};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
+use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, Span};
 
 /// A token is a header line; more than this is a wrong file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// In the working folder, so that a trial needs no rights and leaves nothing elsewhere.
 const DEFAULT_DATA_DIR: &str = "./assetmesh-data";
+
+/// What the peer network's library says below an error is about single dials and streams.
+const DEFAULT_LOG: &str = "info,libp2p=error";
+
+/// On loopback until it is told otherwise, beside the default of HTTP.
+const DEFAULT_P2P: &str = "/ip4/127.0.0.1/tcp/4001";
 
 /// How `assetmesh node run` runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +40,29 @@ pub(crate) struct NodeSettings {
     pub(crate) name: Option<String>,
     /// Tags of the node.
     pub(crate) labels: Vec<String>,
+    /// How it finds the other nodes of its federation, and is found.
+    pub(crate) federation: Federation,
     /// The limits of the HTTP listener and of requests.
     pub(crate) http_limits: assetmesh_http_api::Config,
     /// What is logged, in the form of `RUST_LOG`.
     pub(crate) log_filter: String,
     /// How it is logged.
     pub(crate) log_format: LogFormat,
+}
+
+/// How a node takes part in a federation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Federation {
+    /// Its name. The same for all who start without one, so that a first trial of two nodes needs no setting.
+    pub(crate) network: Network,
+    /// The key that closes it.
+    pub(crate) network_key: Option<PathBuf>,
+    /// Where the node listens for peers. Loopback, as for HTTP.
+    pub(crate) p2p: Vec<String>,
+    /// Nodes to begin with.
+    pub(crate) bootstrap: Vec<String>,
+    /// Whether to look around in the local network. Off: it tells everybody there that the node exists.
+    pub(crate) mdns: bool,
 }
 
 /// How a client verb reaches its node.
@@ -93,6 +118,7 @@ impl<'a> Layers<'a> {
         let data_dir = self.data_dir(args.data_dir.clone())?;
         let file = std::mem::take(&mut self.file.node);
         let file_http = std::mem::take(&mut self.file.http);
+        let federation = std::mem::take(&mut self.file.federation);
         let log = std::mem::take(&mut self.file.log);
         let labels = if args.labels.is_empty() { None } else { Some(args.labels.clone()) };
         let env_labels = self.var("ASSETMESH_LABELS").map(|list| split_list(&list));
@@ -105,13 +131,32 @@ impl<'a> Layers<'a> {
             public_url: self.pick(args.public_url.clone(), "ASSETMESH_PUBLIC_URL", file.public_url)?,
             name: self.pick(args.name.clone(), "ASSETMESH_NAME", file.name)?,
             labels: labels.or(env_labels).or(file.labels).unwrap_or_default(),
+            federation: self.federation(args, federation)?,
             http_limits: self.http_limits(args, file_http)?,
             log_filter: self
                 .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
-                .unwrap_or_else(|| "info".to_owned()),
+                .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format: self
                 .pick(args.log_format, "ASSETMESH_LOG_FORMAT", log.format)?
                 .unwrap_or(LogFormat::Text),
+        })
+    }
+
+    fn federation(&self, args: &NodeRunArgs, file: FederationSection) -> Result<Federation, Fault> {
+        let list = |flags: &[String], name, file: Option<Vec<String>>| {
+            let flags = (!flags.is_empty()).then(|| flags.to_vec());
+            flags.or_else(|| self.var(name).map(|list| split_list(&list))).or(file)
+        };
+        Ok(Federation {
+            network: self.pick(args.network.clone(), "ASSETMESH_NETWORK", file.network)?.unwrap_or_default(),
+            network_key: self.pick(
+                args.network_key.clone(),
+                "ASSETMESH_NETWORK_KEY_FILE",
+                file.network_key_file,
+            )?,
+            p2p: list(&args.p2p, "ASSETMESH_P2P", file.p2p).unwrap_or_else(|| vec![DEFAULT_P2P.to_owned()]),
+            bootstrap: list(&args.bootstrap, "ASSETMESH_BOOTSTRAP", file.bootstrap).unwrap_or_default(),
+            mdns: self.pick(args.mdns.then_some(true), "ASSETMESH_MDNS", file.mdns)?.unwrap_or_default(),
         })
     }
 
@@ -140,6 +185,7 @@ impl<'a> Layers<'a> {
             stop_deadline: span("ASSETMESH_STOP_DEADLINE", file.stop_deadline, default.stop_deadline)?,
             upload_bytes_max: size("ASSETMESH_UPLOAD_MAX", args.upload_max, file.upload_bytes_max)?
                 .or(default.upload_bytes_max),
+            probe: self.pick(args.probe, "ASSETMESH_PROBE", file.probe)?.map_or(default.probe, Reach::from),
         })
     }
 

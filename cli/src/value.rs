@@ -5,6 +5,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 use std::time::Duration;
 
+use assetmesh_http_api::Reach;
+use assetmesh_protocol::network::{NetworkName, NetworkNameError};
 use jiff::SignedDuration;
 use reqwest::Url;
 use serde::Deserialize;
@@ -94,6 +96,50 @@ fn unit_bytes(unit: &str) -> Option<u64> {
     base.checked_pow(u32::try_from(power).ok()?)
 }
 
+/// The name of a federation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Network(pub(crate) NetworkName);
+
+impl FromStr for Network {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        text.parse().map(Self).map_err(|error: NetworkNameError| Unfit(error.to_string()))
+    }
+}
+
+/// Whom a health probe may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProbeReach {
+    /// Any host, private networks and this machine included; never link-local or metadata addresses
+    Any,
+    /// Hosts of the public internet only
+    Public,
+}
+
+impl FromStr for ProbeReach {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text {
+            "any" => Ok(Self::Any),
+            "public" => Ok(Self::Public),
+            _ => Err(Unfit(format!("`{text}` is not a reach of probes: any or public"))),
+        }
+    }
+}
+
+impl From<ProbeReach> for Reach {
+    fn from(reach: ProbeReach) -> Self {
+        match reach {
+            ProbeReach::Any => Self::Any,
+            ProbeReach::Public => Self::Public,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -135,7 +181,7 @@ macro_rules! from_string {
     )+};
 }
 
-from_string!(Listen, NodeUrl, Span, ByteSize);
+from_string!(Listen, Network, NodeUrl, Span, ByteSize);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::probe::Prober;
 
 /// The state of the router.
 #[derive(Debug, Clone)]
@@ -15,6 +16,7 @@ pub(crate) struct App {
     pub(crate) node: Node,
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) prober: Prober,
     /// The OpenAPI document as it is sent.
     pub(crate) openapi: Bytes,
 }

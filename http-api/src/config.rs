@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::probe::Reach;
+
 /// Limits of the listener and of requests. The defaults suit a node on the open internet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -26,6 +28,8 @@ pub struct Config {
     pub stop_deadline: Duration,
     /// The largest file an upload may hold, in bytes; `None`: as large as the disk.
     pub upload_bytes_max: Option<u64>,
+    /// Whom `/check_health` may call.
+    pub probe: Reach,
 }
 
 impl Default for Config {
@@ -39,6 +43,7 @@ impl Default for Config {
             progress_bytes_min: 32 * 1024,
             stop_deadline: Duration::from_secs(30),
             upload_bytes_max: None,
+            probe: Reach::Any,
         }
     }
 }

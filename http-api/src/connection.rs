@@ -24,6 +24,7 @@ use tower::Service;
 use crate::activity::{Activity, InFlight, Verdict};
 use crate::config::{Config, H2_CONNECTION_WINDOW};
 use crate::extract::declared_length;
+use crate::operator::ClientAddr;
 use crate::paced::{Paced, Watched};
 use crate::socket::Socket;
 
@@ -42,9 +43,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Serves one accepted stream until it ends, stalls, or the node stops and its last request is answered.
 pub(crate) async fn run(stream: TcpStream, router: Router, config: Arc<Config>, stop: CancellationToken) {
     let activity = Arc::new(Activity::new(Instant::now()));
+    let client = ClientAddr(stream.peer_addr().ok());
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
     let (requests, settings) = (Arc::clone(&activity), Arc::clone(&config));
-    let service = service_fn(move |request| answer(router.clone(), request, requests.begin(), &settings));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client);
+        answer(router.clone(), request, requests.begin(), &settings)
+    });
     let builder = builder();
     let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
     let mut leaving = false;

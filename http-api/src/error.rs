@@ -4,19 +4,22 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use assetmesh_node::{blobs, catalog};
+use assetmesh_node::{blobs, catalog, registry};
 use assetmesh_protocol::asset::AssetError;
 use assetmesh_protocol::document::JsonError;
 use assetmesh_protocol::filter::{FilterError, SortError};
+use assetmesh_protocol::registry::EntryError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::config::JSON_BYTES_MAX;
 use crate::multipart::Malformed;
+use crate::probe::Unwell;
 
 /// The body of every answer that is not a success.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,6 +36,10 @@ pub(crate) struct Refusal<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     message: Option<&'a str>,
+    /// What the federation knows of the matter, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    federation: Option<&'a Value>,
 }
 
 /// Why a request is refused or failed.
@@ -45,13 +52,14 @@ struct Inner {
     code: &'static str,
     sentence: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
+    federation: Option<Value>,
     cause: Option<String>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
         let sentence = sentence.into();
-        Self(Box::new(Inner { status, code, sentence, header: None, cause: None }))
+        Self(Box::new(Inner { status, code, sentence, header: None, federation: None, cause: None }))
     }
 
     fn because(mut self, cause: impl Display) -> Self {
@@ -64,6 +72,12 @@ impl ApiError {
         self
     }
 
+    /// Adds what the federation knows of the matter.
+    pub(crate) fn told_by_federation(mut self, facts: &impl Serialize) -> Self {
+        self.0.federation = serde_json::to_value(facts).ok();
+        self
+    }
+
     /// A mistake of the client's (400).
     pub(crate) fn bad_request(code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, sentence)
@@ -72,6 +86,20 @@ impl ApiError {
     /// Nothing is there (404).
     pub(crate) fn not_found(sentence: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", sentence)
+    }
+
+    /// The client has no right to this (403).
+    pub(crate) fn forbidden(sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", sentence)
+    }
+
+    /// The service of an entry is not well, cannot be reached, or must not be called (503).
+    pub(crate) fn unwell(unwell: &Unwell) -> Self {
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, unwell.code(), unwell.to_string());
+        match unwell {
+            Unwell::Busy => error.with(RETRY_AFTER, HeaderValue::from_static("1")),
+            _ => error,
+        }
     }
 
     /// No route has this path (404).
@@ -202,6 +230,7 @@ impl ApiError {
             error: self.sentence(),
             code: self.0.code,
             message: told_twice.then_some(self.sentence()),
+            federation: self.0.federation.as_ref(),
         };
         serde_json::to_vec(&refusal).expect("three strings and a bool are JSON")
     }
@@ -248,6 +277,34 @@ impl From<catalog::Error> for ApiError {
     }
 }
 
+impl From<registry::Error> for ApiError {
+    fn from(error: registry::Error) -> Self {
+        use registry::Error;
+        match error {
+            Error::NotFound(_) => Self::not_found("No document found"),
+            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            Error::Forbidden(_) => Self::forbidden(error.to_string()),
+            Error::Invalid(error) => error.into(),
+            Error::OwnerRefused { message, .. } => Self::bad_request("owner_refused", message),
+            Error::ChangeTooLong => Self::bad_request("too_long", error.to_string()),
+            Error::OwnerUnreachable { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "owner_unreachable", error.to_string())
+            }
+            Error::TooFast { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", error.to_string())
+                .with(RETRY_AFTER, HeaderValue::from_static("10")),
+            Error::TooMany(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota", error.to_string()),
+            Error::BadCursor => Self::bad_request("bad_cursor", error.to_string()),
+            Error::Eval(_) => Self::bad_request("bad_filter", error.to_string()),
+            Error::Sort(error) => error.into(),
+            Error::SortKeyTooLong { .. } => Self::bad_request("bad_sort", error.to_string()),
+            Error::Full => Self::full(),
+            Error::Busy => Self::busy(),
+            Error::Elsewhere(_) => Self::internal(error),
+            Error::Failed(_) | Error::Stopped => Self::stopped(error),
+        }
+    }
+}
+
 impl From<blobs::Error> for ApiError {
     fn from(error: blobs::Error) -> Self {
         use blobs::Error;
@@ -264,6 +321,12 @@ impl From<blobs::Error> for ApiError {
 
 impl From<AssetError> for ApiError {
     fn from(error: AssetError) -> Self {
+        Self::bad_request(error.code(), error.to_string())
+    }
+}
+
+impl From<EntryError> for ApiError {
+    fn from(error: EntryError) -> Self {
         Self::bad_request(error.code(), error.to_string())
     }
 }

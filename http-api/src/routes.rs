@@ -15,7 +15,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
-use crate::{assets, docs, envelope, health, metrics, node, objects, query, upload};
+use crate::probe::Prober;
+use crate::{assets, docs, envelope, health, metrics, node, objects, peers, query, registry, upload};
 
 fn table() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::base())
@@ -25,7 +26,13 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(assets::read, assets::update, assets::delete))
         .routes(routes!(query::query))
         .routes(routes!(objects::download))
+        .routes(routes!(registry::create))
+        .routes(routes!(registry::read, registry::update, registry::delete))
+        .routes(routes!(registry::query))
+        .routes(routes!(registry::check_health))
         .routes(routes!(node::node))
+        .routes(routes!(peers::list))
+        .routes(routes!(peers::block))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
@@ -37,6 +44,7 @@ pub fn router(node: Node, config: &Config) -> Router {
     let (routes, document) = table().split_for_parts();
     let app = App {
         metrics: Arc::new(Metrics::new(&node)),
+        prober: Prober::new(config.probe),
         node,
         config: Arc::new(config.clone()),
         openapi: docs::render(document).expect("the route table makes valid JSON"),
@@ -89,7 +97,7 @@ mod tests {
         let text = docs::render(table().split_for_parts().1).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let paths: Vec<&String> = json["paths"].as_object().unwrap().keys().collect();
-        assert_eq!(paths.len(), 11, "{paths:?}");
+        assert_eq!(paths.len(), 17, "{paths:?}");
         assert!(paths.iter().all(|path| !path.contains('*')), "{paths:?}");
         for operation in ["get", "put", "delete"] {
             assert!(json["paths"]["/asset/{uri}"][operation]["responses"]["404"].is_object());

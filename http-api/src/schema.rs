@@ -113,6 +113,102 @@ documented! {
         federation: crate::federation::Federation,
     }
 
+    /// What is registered.
+    struct EntryObject {
+        #[schema(example = "2245a64f-aa55-4eb3-b000-e8808d8008cd")]
+        asset_registry_id: String,
+        asset_registry_name: String,
+        /// Any JSON.
+        asset_registry_metadata: Value,
+        asset_registry_tags: Vec<String>,
+        /// Where its service answers; `/health` below it is what `/check_health` asks.
+        asset_registry_public_url: String,
+    }
+
+    /// A new entry.
+    #[serde(deny_unknown_fields)]
+    struct NewEntry {
+        /// An id of the caller's own; without it there is a new UUID.
+        #[schema(required = false, min_length = 1, max_length = 128)]
+        asset_registry_id: Option<String>,
+        #[schema(required = false)]
+        asset_registry_name: Option<String>,
+        /// Any JSON.
+        #[schema(required = false)]
+        asset_registry_metadata: Value,
+        #[schema(required = false)]
+        asset_registry_tags: Option<Vec<String>>,
+        #[schema(required = false)]
+        asset_registry_public_url: Option<String>,
+    }
+
+    /// One entry, and what is known of its owner.
+    struct EntryAnswer {
+        success: bool,
+        data: EntryObject,
+        /// `owner`, its `state` and when it was `last_seen`, and when the entry was `signed_at`.
+        federation: Value,
+    }
+
+    /// A list of entries.
+    struct EntriesAnswer {
+        success: bool,
+        data: Vec<EntryObject>,
+        /// Pass it as `cursor` for the next page; null on the last.
+        next_cursor: Option<String>,
+    }
+
+    /// A change of an entry that was made.
+    struct EntryChangeAnswer {
+        success: bool,
+        data: EntryChange,
+    }
+
+    /// What changed.
+    struct EntryChange {
+        /// The `asset_registry_id`.
+        id: String,
+        #[schema(example = "Asset registry updated")]
+        message: String,
+        asset_registry_id: String,
+    }
+
+    /// What the service of an entry says of its health.
+    struct HealthCheckAnswer {
+        success: bool,
+        /// Its own words.
+        data: Value,
+    }
+
+    /// The other nodes of the federation.
+    struct PeersAnswer {
+        success: bool,
+        data: Vec<PeerObject>,
+    }
+
+    /// Another node, as this one sees it.
+    struct PeerObject {
+        assets_db_id: String,
+        peer_id: String,
+        name: String,
+        /// `alive`, `suspect`, `down` or `left`.
+        #[schema(example = "alive")]
+        state: String,
+        /// The last round trip, in milliseconds.
+        rtt_ms: Option<f64>,
+        /// When it was last heard.
+        last_seen: Option<String>,
+        public_url: String,
+        /// When its summary was pulled.
+        summary_as_of: Option<String>,
+    }
+
+    /// The nodes that this one does not talk to.
+    struct BlockedAnswer {
+        success: bool,
+        data: crate::operator::Blocked,
+    }
+
     /// The facts of this node.
     struct NodeAnswer {
         success: bool,
@@ -167,13 +263,15 @@ refusals! {
     /// A route that reads one thing by its name.
     Reading = [400, 404, 431, 500, 503];
     /// A route that creates from a JSON body.
-    Creating = [400, 408, 409, 413, 415, 431, 500, 503, 507];
+    Creating = [400, 408, 409, 413, 415, 429, 431, 500, 503, 507];
     /// A route that changes one thing by its name.
-    Updating = [400, 404, 408, 409, 413, 415, 431, 500, 503, 507];
+    Updating = [400, 403, 404, 408, 409, 413, 415, 429, 431, 500, 503, 507];
     /// A route that deletes one thing by its name.
-    Deleting = [400, 404, 409, 431, 500, 503, 507];
+    Deleting = [400, 403, 404, 409, 429, 431, 500, 503, 507];
     /// A route that answers a filter.
     Querying = [400, 408, 413, 415, 431, 500, 503, 504];
+    /// A route for the operator of the node.
+    Operating = [400, 403, 408, 413, 415, 431, 500, 503];
     /// A route that serves content.
     Serving = [404, 416, 431, 500, 503];
     /// A route that tells whether the node can work.
@@ -224,6 +322,28 @@ impl PartialSchema for Patch {
 }
 
 impl ToSchema for Patch {}
+
+/// The change of an entry: members, or dotted paths into them.
+#[derive(Debug)]
+pub(crate) struct EntryPatch;
+
+impl PartialSchema for EntryPatch {
+    fn schema() -> RefOr<Schema> {
+        let path = "^asset_registry_(name|metadata|tags|public_url)([.][A-Za-z0-9_-]+)*$";
+        let names = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).pattern(Some(path));
+        ObjectBuilder::new()
+            .description(Some(
+                "Members to set, whole or by a dotted path such as `asset_registry_metadata.version`",
+            ))
+            .property_names(Some(names))
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .examples([serde_json::json!({"asset_registry_metadata.version": "2.0"})])
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for EntryPatch {}
 
 /// A filter document: any object (see the filter language).
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 //! Reads go straight to a read transaction; every write passes the one writer thread. It moves no bytes of content.
 
 mod cursor;
+mod fresh;
 mod index;
+mod merge;
 mod metrics;
 mod numbers;
 mod plan;
@@ -31,8 +33,10 @@ use crate::actor::Tasks;
 use crate::blobs::{Blobs, StoredBlob};
 use crate::storage::{self, OpenError, Purpose, Store, StoreConfig, StoreError};
 use cursor::Cursors;
+use fresh::Fresh;
+use merge::Ledger;
 use metrics::Metrics;
-use tables::{Row, View};
+use tables::{Row, Snapshot, View};
 use writer::{Change, Done, Request, Stamp};
 
 /// File name inside the data directory.
@@ -48,6 +52,10 @@ pub struct Config {
     /// Memory for pages of the catalog, in bytes. 96 MiB holds the upper levels of the trees and the hot leaves of
     /// a million rows; the rest comes from the system's own cache of the file in about 3 µs a page.
     pub cache_bytes: usize,
+    /// When the index keys of the newest rows begin to be merged into the file, in bytes; while they are, as much grows
+    /// again beside them. 28 MiB are about 30 000 rows of 15 keys: enough that a leaf of the index takes several keys
+    /// at once at a million rows, and little enough to be read from the rows in well under a second at the start.
+    pub fresh_bytes: usize,
     /// Changes that may wait for the writer. More are answered `Busy`; 4096 is a second's work.
     pub mailbox: usize,
     /// Queries that may read at once. More wait until their deadline; each needs a core.
@@ -61,6 +69,7 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             cache_bytes: 96 * 1024 * 1024,
+            fresh_bytes: 28 * 1024 * 1024,
             mailbox: 4096,
             queries_at_once: 16,
             threads_per_query: cores.clamp(1, 4),
@@ -208,6 +217,7 @@ pub struct Catalog {
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    fresh: Arc<Fresh>,
     sender: mpsc::Sender<Request>,
     blobs: Blobs,
     owner: Owner,
@@ -231,13 +241,26 @@ impl Catalog {
     ) -> Result<Self, StartError> {
         let store_config = StoreConfig { cache_bytes: config.cache_bytes, ..StoreConfig::default() };
         let store = Store::open(&data_dir.join(FILE), KIND, FORMAT, store_config)?;
+        Ok(Self::start_on(tasks, store, owner, blobs, config)?)
+    }
+
+    /// Starts on a store that is open.
+    fn start_on(
+        tasks: &mut Tasks,
+        store: Store,
+        owner: Owner,
+        blobs: Blobs,
+        config: &Config,
+    ) -> Result<Self, StoreError> {
         let (sender, inbox) = mpsc::channel(config.mailbox);
-        writer::start(tasks, store.clone(), inbox)?;
+        let fresh = Arc::new(Fresh::default());
+        writer::start(tasks, store.clone(), inbox, Ledger::new(Arc::clone(&fresh), config.fresh_bytes))?;
         let cursors = Cursors::new(owner.cursor_secret);
         let readers = Arc::new(Semaphore::new(config.queries_at_once));
         let threads_per_query = config.threads_per_query.max(1);
         let damaged_rows = AtomicU64::new(0);
-        let inner = Inner { store, sender, blobs, owner, cursors, readers, threads_per_query, damaged_rows };
+        let inner =
+            Inner { store, fresh, sender, blobs, owner, cursors, readers, threads_per_query, damaged_rows };
         let catalog = Self { inner: Arc::new(inner) };
         let held = catalog.inner.store.clone();
         catalog.inner.blobs.set_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(Into::into)));
@@ -360,8 +383,9 @@ impl Catalog {
     }
 
     /// Reads one snapshot in a way that cannot be begun again.
-    fn read_once<T>(&self, read: impl FnOnce(&View) -> Result<T, Error>) -> Result<T, Error> {
-        let result = snapshot(&self.inner.store).and_then(|view| storage::guard(|| read(&view)));
+    fn read_once<T>(&self, read: impl FnOnce(&Snapshot) -> Result<T, Error>) -> Result<T, Error> {
+        let taken = Snapshot::take(&self.inner.store, &self.inner.fresh);
+        let result = taken.and_then(|snapshot| storage::guard(|| read(&snapshot)));
         self.reported(result)
     }
 
@@ -388,12 +412,6 @@ impl Catalog {
     }
 }
 
-/// A snapshot that outlives the call; what reads it runs inside [`storage::guard`].
-fn snapshot(store: &Store) -> Result<View, Error> {
-    let transaction = store.read()?;
-    Ok(storage::guard(|| View::open(&transaction))?)
-}
-
 fn is_held(store: &Store, blob: &AssetId) -> Result<bool, Error> {
     store.view(|transaction| View::open(transaction)?.is_held(blob))
 }
@@ -403,5 +421,7 @@ fn random() -> u32 {
     uuid::Uuid::new_v4().as_u128() as u32
 }
 
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod tests;

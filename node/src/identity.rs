@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use assetmesh_protocol::ids::{AssetsDbId, NodeKey};
 use assetmesh_protocol::network::NetworkId;
 use assetmesh_protocol::registry::OwnerKey;
-use libp2p_identity::{Keypair, PeerId};
+use libp2p_identity::{Keypair, PeerId, PublicKey};
 
 /// File name of the key inside the data directory.
 const KEY_FILE: &str = "node.key";
@@ -107,6 +107,13 @@ impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").field("assets_db_id", &self.assets_db_id).finish_non_exhaustive()
     }
+}
+
+/// The libp2p name of any node, as text; empty for a key that no node can have.
+#[must_use]
+pub fn peer_id_of(key: &NodeKey) -> String {
+    let key = PublicKey::try_decode_protobuf(&key.encoded());
+    key.map(|key| key.to_peer_id().to_string()).unwrap_or_default()
 }
 
 fn read_key(file: File, path: &Path) -> Result<Keypair, IdentityError> {

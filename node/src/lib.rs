@@ -1,4 +1,4 @@
-//! The actors of one node: blobs, catalog, swarm, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -6,7 +6,9 @@ pub mod catalog;
 pub mod clock;
 pub mod identity;
 pub mod liveness;
+mod members;
 mod node;
+mod peers;
 pub mod registry;
 pub mod storage;
 pub mod swarm;
@@ -14,3 +16,4 @@ mod sweeper;
 pub mod verify;
 
 pub use node::{Config, Node, NodeFacts, StartError};
+pub use peers::{EntryFacts, Peer};

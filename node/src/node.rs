@@ -5,14 +5,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus_client::registry::Registry;
+use assetmesh_protocol::ids::NodeKey;
+use assetmesh_protocol::registry::NodeRecord;
+use prometheus_client::registry::Registry as Metrics;
 use serde::Serialize;
 
 use crate::actor::Tasks;
 use crate::blobs::{self, Blobs};
 use crate::catalog::{self, Catalog, Owner};
 use crate::identity::{Identity, IdentityError};
-use crate::sweeper;
+use crate::liveness::{self, Liveness};
+use crate::registry::{self, Registry};
+use crate::swarm::{self, Swarm};
+use crate::{members, sweeper};
 
 /// Everything a node is told before it starts.
 #[derive(Debug, Clone)]
@@ -23,8 +28,10 @@ pub struct Config {
     pub name: String,
     /// Labels for people and filters.
     pub labels: Vec<String>,
-    /// The federation's name.
-    pub network: String,
+    /// How it meets other nodes. Its data directory is the node's.
+    pub swarm: swarm::Config,
+    /// Who is alive.
+    pub liveness: liveness::Config,
     /// The address that HTTP is really bound to.
     pub http_addr: SocketAddr,
     /// Where clients reach the node; `None` means `http://` and the bound address.
@@ -43,12 +50,35 @@ impl Default for Config {
             data_dir: PathBuf::from("assetmesh-data"),
             name: String::new(),
             labels: Vec::new(),
-            network: "main".to_owned(),
+            swarm: swarm::Config::default(),
+            liveness: liveness::Config::default(),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 4000)),
             public_url: None,
             blobs: blobs::Config::default(),
             catalog: catalog::Config::default(),
             sweeper: sweeper::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The name for people; without one the first part of the id tells nodes apart.
+    fn name(&self, identity: &Identity) -> String {
+        if self.name.is_empty() {
+            identity.assets_db_id().to_string().chars().take(8).collect()
+        } else {
+            self.name.clone()
+        }
+    }
+
+    /// What the node registers of itself.
+    fn about(&self, name: &str, public_url: &str) -> NodeRecord {
+        NodeRecord {
+            name: name.to_owned(),
+            labels: self.labels.clone(),
+            public_url: public_url.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..NodeRecord::default()
         }
     }
 }
@@ -67,6 +97,12 @@ pub enum StartError {
     /// The node key cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The peer network did not start.
+    #[error(transparent)]
+    Swarm(#[from] swarm::StartError),
+    /// The registry did not start.
+    #[error(transparent)]
+    Registry(#[from] registry::StartError),
     /// The blob store did not start.
     #[error(transparent)]
     Blobs(#[from] blobs::Error),
@@ -115,10 +151,14 @@ pub struct Node {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    name: String,
     public_url: String,
     identity: Identity,
     blobs: Blobs,
     catalog: Catalog,
+    swarm: Swarm,
+    registry: Registry,
+    liveness: Liveness,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -139,6 +179,7 @@ impl Node {
         let identity = Identity::load_or_create(&data_dir)?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http_addr));
         let public_url = public_url.trim_end_matches('/').to_owned();
+        let name = config.name(&identity);
         let owner = Owner {
             assets_db_id: identity.assets_db_id(),
             public_url: public_url.clone(),
@@ -146,14 +187,39 @@ impl Node {
         };
         let blobs = Blobs::start(&mut tasks, &data_dir, config.blobs.clone())?;
         let catalog = Catalog::start(&mut tasks, &data_dir, owner, blobs.clone(), &config.catalog)?;
+        let swarm = Swarm::start(&mut tasks, &identity, config.swarm.clone())?;
+        let about = config.about(&name, &public_url);
+        let registry_config = registry::Config::new(swarm.network_id(), about);
+        let registry = Registry::start(&mut tasks, &catalog, &identity, &swarm, registry_config)?;
+        let setup = liveness::Setup {
+            network: swarm.network_id(),
+            members: members::start(&mut tasks, &registry),
+            config: config.liveness.clone(),
+        };
+        let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
-        Ok(Self { inner: Arc::new(Inner { config, public_url, identity, blobs, catalog, started, tasks }) })
+        let inner = Inner {
+            config,
+            name,
+            public_url,
+            identity,
+            blobs,
+            catalog,
+            swarm,
+            registry,
+            liveness,
+            started,
+            tasks,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Stops the actors and waits for them.
+    /// Takes leave of the peers, stops the actors and waits for them.
     pub async fn stop(&self) {
+        // One that has stopped already cannot take leave.
+        self.inner.liveness.leave().await.ok();
         let tasks = self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tasks) = tasks
             && tokio::time::timeout(STOP_WITHIN, tasks.finish()).await.is_err()
@@ -187,6 +253,30 @@ impl Node {
         &self.inner.catalog
     }
 
+    /// The peer network.
+    #[must_use]
+    pub fn swarm(&self) -> &Swarm {
+        &self.inner.swarm
+    }
+
+    /// The registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Who is alive.
+    #[must_use]
+    pub fn liveness(&self) -> &Liveness {
+        &self.inner.liveness
+    }
+
+    /// The node's public key.
+    #[must_use]
+    pub fn node_key(&self) -> NodeKey {
+        self.inner.identity.node_key()
+    }
+
     /// What the node says of itself.
     ///
     /// # Errors
@@ -200,9 +290,9 @@ impl Node {
             name: self.name(),
             labels: config.labels.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            network: config.network.clone(),
+            network: config.swarm.network.to_string(),
             http_addr: config.http_addr.to_string(),
-            p2p_addrs: Vec::new(),
+            p2p_addrs: self.inner.swarm.listen_addrs(),
             public_url: self.inner.public_url.clone(),
             assets: self.inner.catalog.assets()?,
             blobs: stored.blobs,
@@ -220,8 +310,7 @@ impl Node {
     /// The node's name for people.
     #[must_use]
     pub fn name(&self) -> String {
-        let name = &self.inner.config.name;
-        if name.is_empty() { self.assets_db_id().chars().take(8).collect() } else { name.clone() }
+        self.inner.name.clone()
     }
 
     /// Fails with the reason if uploads or changes are refused now.
@@ -233,8 +322,11 @@ impl Node {
     }
 
     /// Adds the node's metrics.
-    pub fn register_metrics(&self, registry: &mut Registry) {
-        self.inner.blobs.metrics().register(registry);
-        self.inner.catalog.register(registry);
+    pub fn register_metrics(&self, metrics: &mut Metrics) {
+        self.inner.blobs.metrics().register(metrics);
+        self.inner.catalog.register(metrics);
+        self.inner.swarm.metrics().register(metrics);
+        self.inner.registry.register_metrics(metrics);
+        self.inner.liveness.register(metrics);
     }
 }

@@ -30,6 +30,7 @@ pub use state::{
 };
 pub use view::{Entry, Member};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -347,6 +348,12 @@ impl Registry {
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.inner.shared.view().members(actor::now_ms())
+    }
+
+    /// The nodes that have a record, this one included.
+    #[must_use]
+    pub fn member_keys(&self) -> BTreeSet<NodeKey> {
+        self.inner.shared.view().members.keys().copied().collect()
     }
 
     /// Tells of every change from now on: of entries, of members, of what expires.

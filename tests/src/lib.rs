@@ -4,6 +4,7 @@
 
 mod api;
 mod binary;
+mod cluster;
 mod content;
 mod contention;
 mod crash;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use api::{Api, description_of};
 pub use binary::binary;
+pub use cluster::Cluster;
 pub use content::Content;
 pub use contention::Contention;
 pub use crash::{CrashPlan, Disk, run_crashes};

@@ -74,6 +74,12 @@ impl NodeOptions {
         Ok(())
     }
 
+    /// A free port for peers, unless the test says which.
+    fn default_p2p(&self) -> &[&str] {
+        let given = self.arguments.iter().any(|argument| argument == "--p2p");
+        if given { &[] } else { &["--p2p", "/ip4/127.0.0.1/tcp/0"] }
+    }
+
     fn command(&self) -> Command {
         let mut words = self.wrapper.clone();
         words.push(binary().into());
@@ -82,6 +88,7 @@ impl NodeOptions {
             .args(&words[1..])
             .args(["node", "run", "--http", "127.0.0.1:0", "--data-dir"])
             .arg(&self.data_dir)
+            .args(self.default_p2p())
             .args(&self.arguments)
             // A folder of the tests must not be kept busy by a node, and colours hide words.
             .current_dir("/")

@@ -8,6 +8,7 @@ mod it {
     mod contract;
     mod crash;
     mod disk_full;
+    mod federation;
     mod filters_over_rest;
     mod flips;
     mod linearizable;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
+use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, Span};
 
 /// Everything that may stand in the file. An unknown key is an error with its line.
 #[derive(Debug, Default, Deserialize)]
@@ -14,6 +14,8 @@ use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 pub(crate) struct FileSettings {
     #[serde(default)]
     pub(crate) node: NodeSection,
+    #[serde(default)]
+    pub(crate) federation: FederationSection,
     #[serde(default)]
     pub(crate) http: HttpSection,
     #[serde(default)]
@@ -33,6 +35,17 @@ pub(crate) struct NodeSection {
     pub(crate) labels: Option<Vec<String>>,
 }
 
+/// `[federation]`: how a node finds the others, and is found.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FederationSection {
+    pub(crate) network: Option<Network>,
+    pub(crate) network_key_file: Option<PathBuf>,
+    pub(crate) p2p: Option<Vec<String>>,
+    pub(crate) bootstrap: Option<Vec<String>>,
+    pub(crate) mdns: Option<bool>,
+}
+
 /// `[http]`: the limits of the HTTP listener and of requests.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +58,7 @@ pub(crate) struct HttpSection {
     pub(crate) progress_bytes_min: Option<ByteSize>,
     pub(crate) stop_deadline: Option<Span>,
     pub(crate) upload_bytes_max: Option<ByteSize>,
+    pub(crate) probe: Option<ProbeReach>,
 }
 
 /// `[log]`: what a node logs, and how.

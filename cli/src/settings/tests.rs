@@ -53,6 +53,12 @@ fn every_setting_has_its_variable() {
         ("ASSETMESH_PROGRESS_BYTES_MIN", "5KiB"),
         ("ASSETMESH_STOP_DEADLINE", "6s"),
         ("ASSETMESH_UPLOAD_MAX", "8MB"),
+        ("ASSETMESH_NETWORK", "lab"),
+        ("ASSETMESH_NETWORK_KEY_FILE", "/k"),
+        ("ASSETMESH_P2P", "/ip4/127.0.0.1/tcp/0,/ip6/::1/tcp/0"),
+        ("ASSETMESH_BOOTSTRAP", "/ip4/127.0.0.1/tcp/9"),
+        ("ASSETMESH_MDNS", "true"),
+        ("ASSETMESH_PROBE", "public"),
         ("ASSETMESH_LOG", "debug"),
         ("RUST_LOG", "trace"),
         ("ASSETMESH_LOG_FORMAT", "json"),
@@ -77,8 +83,17 @@ fn every_setting_has_its_variable() {
         progress_bytes_min: 5 * 1024,
         stop_deadline: Duration::from_secs(6),
         upload_bytes_max: Some(8_000_000),
+        probe: Reach::Public,
     };
     assert_eq!(node.http_limits, limits);
+    let federation = Federation {
+        network: "lab".parse().unwrap(),
+        network_key: Some(PathBuf::from("/k")),
+        p2p: vec!["/ip4/127.0.0.1/tcp/0".to_owned(), "/ip6/::1/tcp/0".to_owned()],
+        bootstrap: vec!["/ip4/127.0.0.1/tcp/9".to_owned()],
+        mdns: true,
+    };
+    assert_eq!(node.federation, federation);
     assert_eq!((node.log_filter.as_str(), node.log_format), ("debug", LogFormat::Json));
     let client = layers(&env, "").client(&ClientArgs::default()).unwrap();
     assert_eq!(client.node.to_string(), "http://other:1");

@@ -80,6 +80,15 @@ fn node_config(settings: &NodeSettings, bound: SocketAddr) -> assetmesh_node::Co
         name: settings.name.clone().unwrap_or_default(),
         labels: settings.labels.clone(),
         http_addr: bound,
+        swarm: assetmesh_node::swarm::Config {
+            data_dir: settings.data_dir.clone(),
+            network: settings.federation.network.0.clone(),
+            network_key: settings.federation.network_key.clone(),
+            listen: settings.federation.p2p.clone(),
+            bootstrap: settings.federation.bootstrap.clone(),
+            mdns: settings.federation.mdns,
+            ..assetmesh_node::swarm::Config::default()
+        },
         public_url: Some(settings.public_url.as_ref().map_or_else(|| reachable(bound), ToString::to_string)),
         ..assetmesh_node::Config::default()
     }
@@ -116,6 +125,9 @@ fn refused(error: &StartError, data_dir: &Path) -> Fault {
     let (exit, advice) = match error {
         StartError::DataDir { .. } => {
             (Exit::Usage, "choose a folder that this user may write, with --data-dir")
+        }
+        StartError::Swarm(_) => {
+            (Exit::Usage, "nothing was started: see --p2p, --bootstrap and --network-key")
         }
         StartError::Blobs(blobs::Error::Open(open)) => advice(open),
         StartError::Catalog(catalog::StartError::Open(open)) => advice(open),

@@ -59,6 +59,11 @@ impl Server {
         let settings = assetmesh_node::Config {
             data_dir: data.path().to_owned(),
             http_addr: address,
+            swarm: assetmesh_node::swarm::Config {
+                data_dir: data.path().to_owned(),
+                listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
+                ..assetmesh_node::swarm::Config::default()
+            },
             ..assetmesh_node::Config::default()
         };
         let node = Node::start(settings).unwrap();

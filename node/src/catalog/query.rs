@@ -12,7 +12,7 @@ use assetmesh_protocol::limits::PAGE_ROWS_MAX;
 
 use super::cursor::{Cursors, Position, SORT_KEY_BYTES_MAX};
 use super::plan::{self, Plan};
-use super::tables::{Lengths, View};
+use super::tables::{Lengths, Snapshot, View};
 use super::{Asset, Catalog, Error, numbers};
 use crate::storage;
 use select::{Question, Selection};
@@ -91,7 +91,7 @@ impl Catalog {
             stopped,
             enough: AtomicU64::new(u64::MAX),
         };
-        let found = self.read_once(|view| self.select(view, &question))?;
+        let found = self.read_once(|snapshot| self.select(snapshot, &question))?;
         if let Some(Gap::DamagedRows(rows)) = found.gap {
             self.report_damage(&format!("{rows} rows met by a query"));
         }
@@ -105,8 +105,9 @@ impl Catalog {
         Ok(Page { rows: found.rows, next_cursor, gap: found.gap })
     }
 
-    fn select(&self, view: &View, question: &Question<'_>) -> Result<Found, Error> {
-        let selection = match storage::guard(|| self.follow_plan(view, question)) {
+    fn select(&self, snapshot: &Snapshot, question: &Question<'_>) -> Result<Found, Error> {
+        let view = &snapshot.view;
+        let selection = match storage::guard(|| self.follow_plan(snapshot, question)) {
             // An index only narrows: where it cannot be read, every row is looked at.
             Err(Error::Damaged(what)) => {
                 self.report_damage(&what);
@@ -120,8 +121,13 @@ impl Catalog {
         Found::read(view, selection, question.limit)
     }
 
-    fn follow_plan<'q>(&self, view: &View, question: &'q Question<'q>) -> Result<Selection<'q>, Error> {
-        let plan = plan::choose(&question.filter.need(), &Lengths::of(view)?)?;
+    fn follow_plan<'q>(
+        &self,
+        snapshot: &Snapshot,
+        question: &'q Question<'q>,
+    ) -> Result<Selection<'q>, Error> {
+        let view = &snapshot.view;
+        let plan = plan::choose(&question.filter.need(), &Lengths::of(snapshot)?)?;
         tracing::debug!(?plan, "query planned");
         let mut selection = Selection::new(question);
         let first = question.first_row();
@@ -129,10 +135,10 @@ impl Catalog {
             Plan::Empty => {}
             Plan::Scan => selection.scan(view, first, self.inner.threads_per_query)?,
             Plan::Stream(prefix) => {
-                view.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?
+                snapshot.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?
             }
             Plan::Gather(sources) => {
-                let numbers = view.gather(sources, first)?;
+                let numbers = snapshot.gather(sources, first)?;
                 view.each(&numbers, |number, bytes| selection.consider(number, bytes))?;
             }
         }
@@ -150,7 +156,7 @@ struct Found {
 
 impl Found {
     fn read(view: &View, selection: Selection<'_>, limit: usize) -> Result<Self, Error> {
-        let gap = match (selection.late, selection.damaged) {
+        let gap = match (selection.is_cut(), selection.damaged) {
             (true, _) => Some(Gap::Deadline),
             (false, 0) => None,
             (false, rows) => Some(Gap::DamagedRows(rows)),

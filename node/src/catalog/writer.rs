@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use super::merge::Ledger;
 use super::numbers::Numbers;
 use super::row::{self, Header};
 use super::tables::{self, Row, Tables, View};
@@ -81,9 +82,14 @@ pub(super) fn start(
     tasks: &mut Tasks,
     store: Store,
     inbox: mpsc::Receiver<Request>,
+    mut ledger: Ledger,
 ) -> Result<(), StoreError> {
     let numbers = prepare(&store)?;
-    let writer = Writer { store, numbers };
+    if let Err(error) = ledger.follow(&store) {
+        // Every change tries again; until then each query reads all rows.
+        tracing::error!(%error, "the keys of the newest rows cannot be read");
+    }
+    let writer = Writer { store, numbers, ledger };
     let runtime = Handle::current();
     tasks.start_thread("catalog", move |stop| writer.run(inbox, &stop, &runtime));
     Ok(())
@@ -105,6 +111,7 @@ fn prepare(store: &Store) -> Result<Numbers, StoreError> {
 struct Writer {
     store: Store,
     numbers: Numbers,
+    ledger: Ledger,
 }
 
 impl Writer {
@@ -126,19 +133,30 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
+        let session = match self.ledger.follow(&self.store) {
+            Ok(session) => session,
+            Err(error) => {
+                for request in batch {
+                    request.reply.send(Err(error.clone())).ok();
+                }
+                return;
+            }
+        };
         let growth = batch.iter().map(|request| request.change.growth()).sum();
         let mut answers = Vec::with_capacity(batch.len());
         let mut waiting = batch.into_iter();
-        let numbers = &mut self.numbers;
         // On a full disk deletes must still go through; what would grow the file is refused first.
         let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
-        let outcome = self.store.update(Sync::Now, |transaction| {
-            let mut tables = Tables::open(transaction)?;
-            apply(&mut tables, numbers, (&mut waiting, &room), &mut answers)
-        });
-        let failure = match outcome {
-            Ok(()) | Err(Stop::Unchanged) => None,
-            Err(Stop::Failed(error)) => Some(error),
+        let failure = match self.change(session, (&mut waiting, &room), &mut answers) {
+            Ok(()) => {
+                self.ledger.committed(self.numbers.next());
+                None
+            }
+            Err(Stop::Unchanged) => None,
+            Err(Stop::Failed(error)) => {
+                self.ledger.failed();
+                Some(error)
+            }
         };
         answers.extend(waiting.map(|request| Answer {
             reply: request.reply,
@@ -154,6 +172,24 @@ impl Writer {
             reply.send(result).ok();
             drop(lease);
         }
+    }
+
+    fn change(
+        &mut self,
+        session: u64,
+        (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Stop> {
+        let Self { store, numbers, ledger } = self;
+        store.update_within(session, Sync::Now, |transaction| {
+            let mut tables = Tables::open(transaction)?;
+            let changed = apply(&mut tables, numbers, (batch, room), answers)?;
+            if !changed {
+                return Err(Stop::Unchanged);
+            }
+            tables.finish(numbers.next(), room.is_ok(), ledger)?;
+            Ok(())
+        })
     }
 }
 
@@ -178,12 +214,13 @@ struct Answer {
     result: Result<Done, Error>,
 }
 
+/// Whether anything was changed.
 fn apply(
     tables: &mut Tables<'_>,
     numbers: &mut Numbers,
     (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
     answers: &mut Vec<Answer>,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     let mut changed = false;
     for Request { change, stamp, reply } in batch {
         if let (Change::Create { .. } | Change::Update { .. }, Err(full)) = (&change, room) {
@@ -199,11 +236,7 @@ fn apply(
             return Err(Stop::Failed(error));
         }
     }
-    if !changed {
-        return Err(Stop::Unchanged);
-    }
-    tables.finish(numbers.next())?;
-    Ok(())
+    Ok(changed)
 }
 
 fn one(

@@ -10,7 +10,7 @@ use std::future::Future;
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::registry::{
-    Envelope, ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Record, SyncAsk,
+    Envelope, ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Record, SyncAsk, Version,
 };
 use serde_json::{Value, json};
 
@@ -136,7 +136,7 @@ fn mesh<const N: usize>() -> (Hub, [Node; N]) {
 
 #[tokio::test]
 async fn every_node_registers_itself_and_is_a_member_everywhere() {
-    let (_hub, nodes) = mesh::<3>();
+    let (hub, nodes) = mesh::<3>();
     for one in &nodes {
         one.until("three members", |registry| registry.members().len() == 3).await;
         let member = one.registry.members().into_iter().find(|member| member.key == node(2)).unwrap();
@@ -146,6 +146,13 @@ async fn every_node_registers_itself_and_is_a_member_everywhere() {
         assert!(shown.is_node() && shown.owner() == node(2));
         assert_eq!(shown.public_url(), "http://127.0.0.1:4000");
     }
+    let wait = async {
+        while !hub.was_told(node(1), node(2)) || !hub.was_told(node(2), node(1)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, wait).await.expect("swarms are told where members listen");
+    assert!(!hub.was_told(node(1), node(1)));
 }
 
 #[tokio::test]
@@ -279,6 +286,45 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     assert!(one.registry.get(&id("kept")).is_some() && one.registry.get(&id("gone")).is_none());
     let again = one.named("gone").await;
     assert!(again.record.version() > gone.record.version());
+}
+
+#[tokio::test]
+async fn versions_go_on_above_what_the_disk_remembers() {
+    let (dir, hub) = (tempfile::tempdir().unwrap(), Hub::default());
+    let mark = Version { epoch: 5, seq: 1 };
+    let rows = tables::Rows { mark, ..tables::Rows::default() };
+    let write = |transaction: &_| tables::write(transaction, &rows);
+    tables::tests::open(dir.path()).update(Sync::Now, write).unwrap();
+    let one = Node::in_dir(&hub, 1, dir);
+    assert_eq!(one.named("a").await.record.version().epoch, 5);
+}
+
+#[tokio::test]
+async fn an_owner_that_answers_with_something_else_is_not_believed() {
+    let (hub, [one]) = mesh::<1>();
+    let ((gossip, _heard), (links, _linked)) = (mpsc::channel(9), mpsc::channel(9));
+    let ((syncs, _compared), (forwards, mut asked)) = (mpsc::channel(9), mpsc::channel(9));
+    Fake::new(&hub, node(9)).attach(Inlets { gossip, links, syncs, forwards });
+    hub.link_all();
+    let theirs =
+        Record { issued_ms: actor::now_ms(), payload: Payload::Entry(entry("x")), ..blank(9, "theirs") };
+    let theirs = test_kit::sign_at(9, theirs).envelope().encode();
+    assert_eq!(hub.gossip_to(node(1), node(9), theirs).await, Verdict::Accept);
+    let bad = blank(9, "other");
+    let other = owner(9).sign(&Record { issued_ms: actor::now_ms(), ..bad }).unwrap().envelope().clone();
+    let forged = Envelope { signature: [1; 64], ..other.clone() };
+    for (times, answer) in [other, forged].into_iter().enumerate() {
+        let before = one.registry.digest();
+        let id = id("theirs");
+        let answering = async {
+            let request = asked.recv().await.unwrap();
+            request.answer.send(ForwardAnswer::Done(answer).encode().unwrap()).unwrap();
+        };
+        let (changed, ()) = tokio::join!(one.registry.delete(&id), answering);
+        assert!(matches!(changed, Err(Error::OwnerUnreachable { .. })), "{changed:?}");
+        assert_eq!(one.registry.digest(), before);
+        hub.penalised(node(9), times + 1).await;
+    }
 }
 
 #[tokio::test]

@@ -151,3 +151,67 @@ pub struct Member {
     /// When it last signed that, by its own clock, in milliseconds since 1970.
     pub issued_ms: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use assetmesh_protocol::registry::{Record, Version};
+
+    use super::*;
+    use crate::registry::test_kit::{NOW, blank, description, entry, id, node, sign_at};
+
+    fn created(seed: u8, created_ms: u64, seq: u64) -> Arc<Verified> {
+        let payload = Payload::Entry(assetmesh_protocol::registry::RegistryEntry {
+            created_ms,
+            ..entry(&seed.to_string())
+        });
+        sign_at(seed, Record { payload, version: Version { epoch: 0, seq }, ..blank(seed, "own-1") })
+    }
+
+    fn view(records: &[Arc<Verified>]) -> View {
+        let mut view = View::default();
+        records.iter().for_each(|record| drop(view.map.insert(record.clone())));
+        view
+    }
+
+    #[test]
+    fn of_one_id_the_oldest_entry_shows_whoever_changed_last() {
+        for (first, second) in [(NOW, NOW + 9), (NOW + 9, NOW)] {
+            let records = [created(4, NOW - 9, first), created(3, NOW, second)];
+            let entry = view(&records).entry(&id("own-1"), NOW).unwrap();
+            assert_eq!((entry.owner(), entry.hidden_owners()), (node(4), [node(3)].as_slice()));
+            assert_eq!(view(&records).entries(NOW).count(), 1);
+        }
+    }
+
+    #[test]
+    fn of_two_made_at_one_time_the_smaller_owner_key_shows() {
+        let entry = view(&[created(3, NOW, NOW), created(4, NOW, NOW)]).entry(&id("own-1"), NOW).unwrap();
+        assert_eq!(entry.owner(), node(3).min(node(4)));
+    }
+
+    #[test]
+    fn what_is_deleted_expired_or_unknown_does_not_show() {
+        let live = created(3, NOW, NOW);
+        let deleted = sign_at(4, blank(4, "own-1"));
+        let unknown = Payload::Unknown { kind: 9, bytes: Vec::new() };
+        let unknown = sign_at(5, Record { payload: unknown, ..blank(5, "own-1") });
+        let all = view(&[live.clone(), deleted, unknown]);
+        let entry = all.entry(&id("own-1"), NOW).unwrap();
+        assert_eq!((entry.owner(), entry.hidden_owners()), (node(3), [].as_slice()));
+        assert_eq!(all.entries(live.expires_ms() - 1).count(), 1);
+        assert!(all.entry(&id("own-1"), live.expires_ms()).is_none());
+        assert_eq!(all.entries(live.expires_ms()).count(), 0);
+    }
+
+    #[test]
+    fn a_member_is_one_as_long_as_its_record_holds() {
+        let own = EntryId::of_node(&node(3));
+        let payload = Payload::Node(description("three"));
+        let record = sign_at(3, Record { payload, ..blank(3, own.as_str()) });
+        let mut view = view(std::slice::from_ref(&record));
+        Arc::make_mut(&mut view.members).insert(node(3), record.clone());
+        let members = view.members(NOW);
+        assert_eq!((members[0].key, members[0].record.name.as_str()), (node(3), "three"));
+        assert!(view.members(record.expires_ms()).is_empty());
+    }
+}

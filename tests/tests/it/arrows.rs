@@ -33,11 +33,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("utoipa-axum", &["http-api"]),
     ("utoipa-swagger-ui", &["http-api"]),
     ("bincode", &["protocol"]),
+    ("ed25519-dalek", &["protocol"]),
     ("pcre2", &["protocol"]),
     ("tokio", &["node", "http-api", "cli"]),
     ("clap", &["cli", "tests"]),
-    // The façade only in its tests, as a client that speaks HTTP/2.
-    ("reqwest", &["cli"]),
+    ("reqwest", &["http-api", "cli"]),
     ("tracing-subscriber", &["cli"]),
 ];
 
@@ -45,7 +45,10 @@ type OnPath = fn(&str) -> bool;
 
 /// Where a library may be named in code.
 const NAMED_IN: &[(&str, OnPath)] = &[
-    ("redb", |path| path.starts_with("node/src/storage") || path.ends_with("/tables.rs")),
+    ("redb", |path| {
+        let is_tables = path.ends_with("/tables.rs") || path.contains("/tables/");
+        path.starts_with("node/src/storage") || is_tables
+    }),
     ("libp2p", |path| path.starts_with("node/src/swarm")),
     ("axum", |path| path.starts_with("http-api/") || path.starts_with("cli/")),
     ("bincode", |path| path == "protocol/src/codec.rs"),
@@ -60,11 +63,19 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("blobs", &["actor", "clock", "storage"]),
     ("catalog", &["actor", "blobs", "clock", "storage"]),
     ("swarm", &["actor", "clock", "identity"]),
-    ("liveness", &["actor", "clock", "identity", "swarm"]),
     ("registry", &["actor", "catalog", "clock", "identity", "storage", "swarm"]),
+    ("members", &["actor", "registry"]),
+    ("liveness", &["actor", "clock", "identity", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
-    ("node", &["actor", "blobs", "catalog", "clock", "identity", "storage", "sweeper", "verify"]),
+    (
+        "node",
+        &[
+            "actor", "blobs", "catalog", "clock", "identity", "liveness", "members", "registry", "storage",
+            "swarm", "sweeper", "verify",
+        ],
+    ),
+    ("peers", &["clock", "identity", "liveness", "node", "registry"]),
 ];
 
 const LINES_MAX: usize = 500;

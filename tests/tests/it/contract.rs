@@ -2,6 +2,7 @@
 
 mod curl;
 mod recorded;
+mod registry;
 
 use std::fs;
 use std::process::Command;

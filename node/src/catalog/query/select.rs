@@ -54,12 +54,13 @@ pub(super) struct Selection<'q> {
     ticks: u32,
     first: BinaryHeap<Place>,
     pub(super) damaged: u64,
-    pub(super) late: bool,
+    /// The first row that was left out because the time was up.
+    late_at: Option<u64>,
 }
 
 impl<'q> Selection<'q> {
     pub(super) fn new(question: &'q Question<'q>) -> Self {
-        Self { question, ticks: 0, first: BinaryHeap::new(), damaged: 0, late: false }
+        Self { question, ticks: 0, first: BinaryHeap::new(), damaged: 0, late_at: None }
     }
 
     /// The selected places in order, at most `limit + 1`.
@@ -69,7 +70,11 @@ impl<'q> Selection<'q> {
 
     /// Takes a candidate if it matches. False when this thread needs or may read no more.
     pub(super) fn consider(&mut self, number: u64, bytes: &[u8]) -> Result<bool, Error> {
-        if self.is_late() || number >= self.question.enough.load(Ordering::Relaxed) {
+        if number >= self.question.enough.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if self.is_late() {
+            self.late_at.get_or_insert(number);
             return Ok(false);
         }
         let Ok((_, description)) = tables::description(number, bytes) else {
@@ -107,9 +112,14 @@ impl<'q> Selection<'q> {
         self.ticks += 1;
         if self.ticks.is_multiple_of(ROWS_PER_TICK) {
             let stopped = self.question.stopped.load(Ordering::Relaxed);
-            self.late = self.late || stopped || Instant::now() >= self.question.deadline;
+            return stopped || Instant::now() >= self.question.deadline;
         }
-        self.late
+        self.late_at.is_some()
+    }
+
+    /// Whether the deadline came before a row that the page may lack.
+    pub(super) fn is_cut(&self) -> bool {
+        self.late_at.is_some_and(|row| row < self.question.enough.load(Ordering::Relaxed))
     }
 
     /// Reads all rows from `first` on; when that is long, with the help of other threads.
@@ -118,7 +128,7 @@ impl<'q> Selection<'q> {
         let head = end.min(first.saturating_add(HEAD_ROWS));
         let lost = view.scan(first..head, |number, bytes| self.consider(number, bytes))?;
         self.damaged += lost;
-        if self.late || head >= self.question.enough.load(Ordering::Relaxed) {
+        if self.late_at.is_some() || head >= self.question.enough.load(Ordering::Relaxed) {
             return Ok(());
         }
         let stripes = Stripes { next: AtomicU64::new(head), end };
@@ -141,7 +151,7 @@ impl<'q> Selection<'q> {
 
     fn scan_stripes(&mut self, view: &View, stripes: &Stripes) -> Result<(), Error> {
         while let Some(rows) = stripes.take(self.question.enough.load(Ordering::Relaxed)) {
-            if self.late {
+            if self.late_at.is_some() {
                 break;
             }
             let lost = view.scan(rows, |number, bytes| self.consider(number, bytes))?;
@@ -152,7 +162,7 @@ impl<'q> Selection<'q> {
 
     fn merge(&mut self, other: Self) {
         self.damaged += other.damaged;
-        self.late |= other.late;
+        self.late_at = self.late_at.into_iter().chain(other.late_at).min();
         for place in other.first {
             self.keep(place);
         }
@@ -170,5 +180,73 @@ impl Stripes {
         let first = self.next.fetch_add(STRIPE_ROWS, Ordering::Relaxed);
         let end = self.end.min(enough);
         (first < end).then(|| first..end.min(first + STRIPE_ROWS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use assetmesh_protocol::document::Document;
+    use assetmesh_protocol::ids::RecordId;
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalog::row::{self, Header};
+
+    const LIMIT: usize = 2;
+
+    fn row(number: u64, name: &str) -> Vec<u8> {
+        let header =
+            Header { record: RecordId(uuid::Uuid::nil()), created: Duration::ZERO, updated: Duration::ZERO };
+        row::encode(number, &header, &Document::from_value(&json!({"name": name})).unwrap())
+    }
+
+    /// Considers rows on one thread after another, each with its rows, when the time is long up. Says whether the
+    /// page is cut, and which rows it has.
+    fn late(threads: &[&[(u64, &str)]]) -> (bool, Vec<u64>) {
+        let filter = Filter::parse(&json!({"name": "wanted"})).unwrap();
+        let question = Question {
+            filter: &filter,
+            sort: None,
+            limit: LIMIT,
+            after: None,
+            deadline: Instant::now(),
+            stopped: &AtomicBool::new(false),
+            enough: AtomicU64::new(u64::MAX),
+        };
+        let mut all = Selection::new(&question);
+        for rows in threads {
+            // The clock is looked at when the fifth row comes.
+            let mut selection = Selection { ticks: ROWS_PER_TICK - 5, ..Selection::new(&question) };
+            for (number, name) in *rows {
+                if !selection.consider(*number, &row(*number, name)).unwrap() {
+                    break;
+                }
+            }
+            all.merge(selection);
+        }
+        (all.is_cut(), all.into_places().into_iter().map(|(_, number)| number).collect())
+    }
+
+    const FULL: [(u64, &str); 5] = [(0, "wanted"), (1, "other"), (2, "wanted"), (3, "wanted"), (4, "wanted")];
+
+    #[test]
+    fn a_page_that_is_full_before_the_time_is_up_is_whole() {
+        assert_eq!(late(&[&FULL]), (false, vec![0, 2, 3]));
+    }
+
+    #[test]
+    fn a_page_that_lacks_a_row_is_cut() {
+        let rows = [(0, "wanted"), (1, "other"), (2, "other"), (3, "other"), (4, "wanted"), (5, "wanted")];
+        assert_eq!(late(&[&rows]), (true, vec![0]));
+    }
+
+    #[test]
+    fn only_a_thread_that_is_late_before_the_end_of_the_page_cuts_it() {
+        let after = [(10, "other"), (11, "other"), (12, "other"), (13, "other"), (14, "other")];
+        assert_eq!(late(&[&after, &FULL]), (false, vec![0, 2, 3]));
+        let later: Vec<_> = FULL.iter().map(|(number, name)| (number + 20, *name)).collect();
+        assert_eq!(late(&[&after, &later]), (true, vec![20, 22, 23]));
     }
 }

@@ -15,21 +15,20 @@ async fn on_a_full_disk_entries_can_be_deleted_but_not_made_until_there_is_room(
     let (disk, hub) = (TestDisk::made("catalog", 1), Hub::default());
     let one = node_on(&disk, &hub, 1);
     one.named("a").await;
+    one.named("b").await;
     let room = Space { free: 64 << 20, total: 24 << 20, taken: 0 };
     disk.set_space(Space { free: 1_000, ..room });
-    let refused = one.create(json!({"asset_registry_id": "b"})).await;
-    assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
-    assert!(one.registry.get(&id("b")).is_none());
-    // Together with what does not fit, and alone.
-    let create = one.create(json!({"asset_registry_id": "c"}));
-    let (refused, deleted) = {
-        let a = id("a");
-        let delete = one.registry.delete(&a);
-        tokio::join!(create, delete)
-    };
+    // In one write with what does not fit.
+    let (a, b) = (id("a"), id("b"));
+    let create = one.create(json!({"asset_registry_id": "x"}));
+    let (refused, deleted) = tokio::join!(create, one.registry.delete(&a));
     assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
     deleted.unwrap();
-    assert!(one.registry.get(&id("a")).is_none());
+    assert!(one.registry.get(&a).is_none() && one.registry.get(&id("x")).is_none());
+    // When it is known already that the disk is full.
+    one.registry.delete(&b).await.unwrap();
+    let refused = one.create(json!({"asset_registry_id": "b"})).await;
+    assert!(matches!(refused, Err(Error::Full)), "{refused:?}");
     disk.set_space(room);
     one.named("b").await;
 }

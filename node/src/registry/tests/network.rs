@@ -23,6 +23,8 @@ struct State {
     nodes: BTreeMap<NodeKey, Inlets>,
     links: BTreeSet<(NodeKey, NodeKey)>,
     is_mute: bool,
+    /// Who was told where whom listens.
+    told: BTreeSet<(NodeKey, NodeKey)>,
 }
 
 /// Where a node says that it listens.
@@ -51,6 +53,11 @@ impl Hub {
             let across = left.contains(a) && right.contains(b) || right.contains(a) && left.contains(b);
             !across
         });
+    }
+
+    /// Whether a node's swarm was told where another node listens.
+    pub(super) fn was_told(&self, node: NodeKey, of: NodeKey) -> bool {
+        self.state.lock().unwrap().told.contains(&(node, of))
     }
 
     /// Loses all gossip from now on.
@@ -137,6 +144,7 @@ impl Peers for Fake {
 
     fn know(&self, peer: NodeKey, addresses: Vec<String>) -> BoxFuture<'_, ()> {
         assert_eq!(addresses, [address(peer)]);
+        self.hub.state.lock().unwrap().told.insert((self.me, peer));
         Box::pin(std::future::ready(()))
     }
 

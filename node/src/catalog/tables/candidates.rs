@@ -1,0 +1,174 @@
+//! Where the rows of a query can be found: `index-1` of a snapshot together with the keys that are still in memory.
+//! It yields a superset of the matching rows; the evaluator decides each.
+
+use std::sync::Arc;
+
+use super::View;
+use crate::catalog::fresh::{self, Fresh, Segment, Segments};
+use crate::catalog::plan::{Postings, Source};
+use crate::catalog::{Error, index};
+use crate::storage::{self, Store, StoreError};
+
+/// Rows counted for an exact figure before a run's length is guessed from how far it got.
+const SAMPLE: u64 = 4096;
+
+/// A view of the catalog with the whole index of its rows.
+pub(in crate::catalog) struct Snapshot {
+    pub(in crate::catalog) view: View,
+    fresh: Option<Segments>,
+}
+
+impl Snapshot {
+    /// Reads what is committed. What reads the snapshot runs inside [`storage::guard`].
+    pub(in crate::catalog) fn take(store: &Store, fresh: &Fresh) -> Result<Self, Error> {
+        // Before and after, in this order: see the invariant in `fresh`.
+        Self::since(fresh.look(), store, fresh)
+    }
+
+    /// Like [`Snapshot::take`], after a first look.
+    pub(in crate::catalog) fn since(
+        before: Option<Segments>,
+        store: &Store,
+        fresh: &Fresh,
+    ) -> Result<Self, Error> {
+        let transaction = store.read()?;
+        let view = storage::guard(|| View::open(&transaction))?;
+        let fresh = before.zip(fresh.look()).map(|(before, after)| fresh::joined(before, after));
+        Ok(Self { view, fresh })
+    }
+
+    /// Calls `visit` with each row of one run of index keys from row `first` on, in row order.
+    pub(in crate::catalog) fn stream(
+        &self,
+        prefix: &[u8],
+        first: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let (low, high) = (index::with_number(prefix, first), index::with_number(prefix, u64::MAX));
+        let length = low.len();
+        let mut merged = self.view.index.range(low.as_slice()..=high.as_slice())?.filter_map(|entry| {
+            let number = |key: &[u8]| index::number_of(key).filter(|_| key.len() == length);
+            entry.map(|(key, _)| number(key.value())).transpose()
+        });
+        let segments = self.fresh()?.iter();
+        let runs = segments.map(|segment| segment.numbers(&low, &high, Some(length)).peekable());
+        let mut runs: Vec<_> = runs.collect();
+        let mut ahead = merged.next().transpose()?;
+        loop {
+            let fresh = runs.iter_mut().filter_map(|run| run.peek().copied());
+            let Some(number) = fresh.chain(ahead).min() else { break };
+            if ahead == Some(number) {
+                ahead = merged.next().transpose()?;
+            }
+            for run in &mut runs {
+                run.next_if_eq(&number);
+            }
+            if let Some(bytes) = self.view.assets.get(number)?
+                && !visit(number, bytes.value())?
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// All row numbers of some sources, ascending, each once.
+    pub(in crate::catalog) fn gather(&self, sources: &[Source], first: u64) -> Result<Vec<u64>, StoreError> {
+        let mut numbers = Vec::new();
+        for source in sources {
+            self.visit_source(source, &mut |number| {
+                numbers.push(number);
+                true
+            })?;
+        }
+        numbers.retain(|&number| number >= first);
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
+    }
+
+    fn visit_source(&self, source: &Source, visit: &mut dyn FnMut(u64) -> bool) -> Result<(), StoreError> {
+        match source {
+            Source::Uri(uri) => {
+                if let Some(number) = self.view.uris.get(uri.as_bytes())? {
+                    visit(number.value());
+                }
+            }
+            Source::Holders(blob) => {
+                for entry in self.view.holders.range((blob.as_bytes(), 0)..=(blob.as_bytes(), u64::MAX))? {
+                    if !visit(entry?.0.value().1) {
+                        break;
+                    }
+                }
+            }
+            Source::Run(prefix) => {
+                let (first, last) = (index::with_number(prefix, 0), index::with_number(prefix, u64::MAX));
+                self.visit_keys(&first, &last, visit)?;
+            }
+            Source::Range(first, last) => self.visit_keys(first, last, visit)?,
+        }
+        Ok(())
+    }
+
+    /// A key that is both in the index and still in memory is met twice.
+    fn visit_keys(
+        &self,
+        first: &[u8],
+        last: &[u8],
+        visit: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), StoreError> {
+        for entry in self.view.index.range(first..=last)? {
+            if let Some(number) = index::number_of(entry?.0.value())
+                && !visit(number)
+            {
+                return Ok(());
+            }
+        }
+        for number in self.fresh()?.iter().flat_map(|segment| segment.numbers(first, last, None)) {
+            if !visit(number) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh(&self) -> Result<&[Arc<Segment>], StoreError> {
+        self.fresh.as_deref().ok_or_else(|| StoreError::Damaged("how far the index has got".into()))
+    }
+}
+
+/// The planner's view of list lengths.
+pub(in crate::catalog) struct Lengths<'s> {
+    snapshot: &'s Snapshot,
+    rows: u64,
+}
+
+impl<'s> Lengths<'s> {
+    pub(in crate::catalog) fn of(snapshot: &'s Snapshot) -> Result<Self, StoreError> {
+        Ok(Self { snapshot, rows: snapshot.view.rows()? })
+    }
+}
+
+impl Postings for Lengths<'_> {
+    type Error = StoreError;
+
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn estimate(&self, source: &Source, enough: u64) -> Result<u64, StoreError> {
+        let sampled = matches!(source, Source::Run(_)) && enough > SAMPLE;
+        let limit = if sampled { SAMPLE } else { enough };
+        let (mut count, mut first, mut last) = (0, None, 0);
+        self.snapshot.visit_source(source, &mut |number| {
+            count += 1;
+            first.get_or_insert(number);
+            last = last.max(number);
+            count < limit
+        })?;
+        // A run lies in row order, so that the part of all rows it has covered tells about how long it is.
+        let span = last.saturating_sub(first.unwrap_or(last)) + 1;
+        let guessed = sampled && count == SAMPLE;
+        Ok(if guessed { (count.saturating_mul(self.rows) / span.max(1)).max(count) } else { count })
+    }
+}

@@ -1,0 +1,134 @@
+//! What this node knows of the others, put together from registry, liveness and swarm. It decides nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use assetmesh_protocol::ids::NodeKey;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::liveness::PeerFact;
+use crate::node::Node;
+use crate::registry::{Entry, Member};
+use crate::{clock, identity};
+
+/// Another node, as this one sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Peer {
+    /// Names its asset database.
+    pub assets_db_id: String,
+    /// Names it in the peer network.
+    pub peer_id: String,
+    /// Its name for people.
+    pub name: String,
+    /// `alive`, `suspect`, `down` or `left`.
+    pub state: &'static str,
+    /// The last round trip in milliseconds, if it is linked.
+    pub rtt_ms: Option<f64>,
+    /// When it last answered; RFC 3339.
+    pub last_seen: Option<String>,
+    /// Where clients reach it.
+    pub public_url: String,
+    /// When its summary was pulled; RFC 3339.
+    pub summary_as_of: Option<String>,
+}
+
+/// What is known of an entry beyond its five members.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EntryFacts {
+    /// The asset database of the node that signed it.
+    pub owner: String,
+    /// The owner's name for people, if its record is known.
+    pub owner_name: Option<String>,
+    /// `alive`, `suspect`, `down` or `left`: the owner, as this node sees it.
+    pub state: &'static str,
+    /// When the owner last answered this node; RFC 3339.
+    pub last_seen: Option<String>,
+    /// When the owner signed the entry; RFC 3339.
+    pub signed_at: Option<String>,
+}
+
+impl Node {
+    /// Every other member, alive or not, by name.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        let own = self.node_key();
+        let facts = self.liveness().watch().borrow().clone();
+        let members = self.registry().members().into_iter().filter(|member| member.key != own);
+        let mut peers: Vec<Peer> = members.map(|member| peer(facts.get(&member.key), member)).collect();
+        peers.sort_by(|a, b| (&a.name, &a.assets_db_id).cmp(&(&b.name, &b.assets_db_id)));
+        peers
+    }
+
+    /// What is known of an entry's owner.
+    #[must_use]
+    pub fn entry_facts(&self, entry: &Entry) -> EntryFacts {
+        let owner = entry.owner();
+        let fact = self.liveness().watch().borrow().get(&owner).copied();
+        let member = self.registry().members().into_iter().find(|member| member.key == owner);
+        let is_own = owner == self.node_key();
+        EntryFacts {
+            owner: owner.assets_db_id().to_string(),
+            owner_name: member.map(|member| member.record.name),
+            state: if is_own { "alive" } else { state(fact.as_ref()) },
+            last_seen: if is_own { text(clock::now()) } else { last_seen(fact.as_ref()) },
+            signed_at: text(Duration::from_millis(entry.signed_ms())),
+        }
+    }
+
+    /// Cuts this node off from the members with these ids, until it is told otherwise. Takes the place of what was
+    /// told before.
+    ///
+    /// # Errors
+    /// Names an id that no member has; nothing is changed.
+    pub async fn block(&self, ids: &BTreeSet<String>) -> Result<(), String> {
+        let members = self.registry().members();
+        let key_of = |id: &String| {
+            let found = members.iter().find(|member| member.assets_db_id.to_string() == *id);
+            found.map(|member| member.key).filter(|key| *key != self.node_key()).ok_or_else(|| id.clone())
+        };
+        let keys = ids.iter().map(key_of).collect::<Result<BTreeSet<NodeKey>, String>>()?;
+        self.swarm().block(keys).await;
+        Ok(())
+    }
+}
+
+fn peer(fact: Option<&PeerFact>, member: Member) -> Peer {
+    let rtt = fact.and_then(|fact| fact.rtt);
+    Peer {
+        assets_db_id: member.assets_db_id.to_string(),
+        peer_id: identity::peer_id_of(&member.key),
+        name: member.record.name,
+        state: state(fact),
+        rtt_ms: rtt.map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
+        last_seen: last_seen(fact),
+        public_url: member.record.public_url,
+        summary_as_of: None,
+    }
+}
+
+/// A member that liveness has not met yet was never heard.
+fn state(fact: Option<&PeerFact>) -> &'static str {
+    fact.map_or("down", |fact| fact.state.as_str())
+}
+
+fn last_seen(fact: Option<&PeerFact>) -> Option<String> {
+    fact.and_then(|fact| fact.last_heard).and_then(text)
+}
+
+/// A time since 1970 as RFC 3339, to the millisecond.
+fn text(since_1970: Duration) -> Option<String> {
+    let millis = i64::try_from(since_1970.as_millis()).ok()?;
+    Timestamp::from_millisecond(millis).ok().map(|time| format!("{time:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_to_the_millisecond() {
+        assert_eq!(text(Duration::from_millis(1_500)).unwrap(), "1970-01-01T00:00:01.500Z");
+        assert_eq!(text(Duration::MAX), None);
+    }
+}

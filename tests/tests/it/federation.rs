@@ -1,0 +1,216 @@
+//! Nodes that find each other, see who lives, and carry one registry.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use assetmesh_tests::{Cluster, Method, NodeOptions, Request, wait_until};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Debug builds on a busy machine are given more time than is promised for a release.
+const SOON: Duration = Duration::from_secs(20);
+const DOWN_WITHIN: Duration = Duration::from_secs(30);
+
+fn documented_entry() -> Value {
+    json!({
+        "asset_registry_name": "ResNet Models registry",
+        "asset_registry_metadata":
+            {"framework": "PyTorch", "version": "1.0", "author": "OpenAI", "license": "Apache-2.0"},
+        "asset_registry_tags": ["image-classification", "deep-learning", "pytorch"],
+        "asset_registry_public_url": "https://example.com/models/resnet-models-registry",
+    })
+}
+
+fn documented_filter() -> Value {
+    json!({"$and": [
+        {"asset_registry_tags": {"$in": ["deep-learning"]}},
+        {"asset_registry_metadata.framework": "PyTorch"},
+    ]})
+}
+
+/// Waits until every node answers the filter with what `expected` asks for.
+fn wait_entries(cluster: &Cluster, filter: &Value, expected: impl Fn(&Value) -> bool, count: usize) {
+    for at in 0..cluster.len() {
+        let mut last = Value::Null;
+        let found = wait_until(SOON, || {
+            let rows: Vec<Value> = cluster.entries(at, filter).unwrap().into_values().collect();
+            let fits = rows.len() == count && rows.iter().all(&expected);
+            last = Value::from(rows);
+            fits.then_some(())
+        });
+        assert!(found.is_some(), "node {at} holds {last}");
+    }
+}
+
+#[test]
+fn an_entry_is_everywhere_and_can_be_changed_anywhere() {
+    let cluster = Cluster::start(3).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let made =
+        cluster.api(0).call(&Request::json(Method::Post, "/asset_registry", &documented_entry())).unwrap();
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made = made.json().unwrap();
+    assert_eq!(made["data"]["message"], "Asset registry created");
+    let id = made["data"]["id"].as_str().unwrap();
+    wait_entries(&cluster, &documented_filter(), |row| row["asset_registry_id"] == id, 1);
+
+    let read = cluster.entry(1, Method::Get, id, None).unwrap().json().unwrap();
+    let mut expected = documented_entry();
+    expected["asset_registry_id"] = json!(id);
+    assert_eq!(read["data"], expected);
+    assert_eq!(read["federation"]["owner"], json!(cluster.id(0).unwrap()));
+    assert_eq!(read["federation"]["state"], "alive");
+
+    let change =
+        json!({"asset_registry_metadata": {"framework": "TensorFlow"}, "asset_registry_tags": ["x"]});
+    let updated = cluster.entry(1, Method::Put, id, Some(&change)).unwrap();
+    assert_eq!(updated.status, 200, "{}", updated.text());
+    assert_eq!(updated.json().unwrap()["data"]["message"], "Asset registry updated");
+    let own = cluster.entry(1, Method::Get, id, None).unwrap().json().unwrap();
+    assert_eq!(own["data"]["asset_registry_tags"], json!(["x"]), "the node that was told knows at once");
+    let filter = json!({"asset_registry_metadata.framework": "TensorFlow"});
+    wait_entries(&cluster, &filter, |row| row["asset_registry_tags"] == json!(["x"]), 1);
+
+    let deleted = cluster.entry(2, Method::Delete, id, None).unwrap();
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    assert_eq!(deleted.json().unwrap()["data"]["message"], "Asset registry deleted");
+    assert_eq!(cluster.entry(2, Method::Get, id, None).unwrap().status, 404);
+    wait_entries(&cluster, &filter, |_| true, 0);
+    let again = cluster.entry(1, Method::Delete, id, None).unwrap();
+    assert_eq!((again.status, &again.json().unwrap()["error"]), (404, &json!("No document found to delete")));
+}
+
+#[test]
+fn a_killed_node_is_down_its_entries_stay_and_it_comes_back() {
+    let mut cluster = Cluster::start(3).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let id = cluster.id(2).unwrap();
+    cluster.register(2, "kept", &json!({"k": 1})).unwrap();
+    cluster.wait_same_registry(SOON).unwrap();
+    cluster.kill(2);
+    for at in 0..2 {
+        cluster.wait_state(at, &id, "down", DOWN_WITHIN).unwrap();
+    }
+    let read = cluster.entry(0, Method::Get, "kept", None).unwrap().json().unwrap();
+    assert_eq!(read["federation"]["state"], "down");
+    let change = json!({"asset_registry_tags": ["y"]});
+    let refused = cluster.entry(0, Method::Put, "kept", Some(&change)).unwrap();
+    assert_eq!((refused.status, &refused.json().unwrap()["code"]), (503, &json!("owner_unreachable")));
+    let read = cluster.entry(0, Method::Get, "kept", None).unwrap().json().unwrap();
+    assert_eq!(read["data"]["asset_registry_tags"], json!([]), "nothing changed");
+    cluster.restart(2).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    assert_eq!(cluster.id(2).unwrap(), id);
+    assert_eq!(cluster.entry(2, Method::Put, "kept", Some(&change)).unwrap().status, 200);
+
+    cluster.kill(2);
+    cluster.wipe(2).unwrap();
+    cluster.restart(2).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    assert_ne!(cluster.id(2).unwrap(), id, "without its key it is another node");
+    let registry = cluster.wait_same_registry(SOON).unwrap();
+    assert!(registry.contains_key("kept"), "{:?}", registry.keys());
+}
+
+#[test]
+fn a_node_that_stops_in_good_order_has_left() {
+    let mut cluster = Cluster::start(2).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let id = cluster.id(1).unwrap();
+    let begun = Instant::now();
+    cluster.stop(1).unwrap();
+    cluster.wait_state(0, &id, "left", SOON).unwrap();
+    assert!(begun.elapsed() < SOON);
+}
+
+#[test]
+fn after_a_partition_all_hold_the_same_and_nothing_is_lost_or_resurrected() {
+    let cluster = Cluster::start(4).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    cluster.register(0, "deleted-meanwhile", &json!({})).unwrap();
+    cluster.register(3, "changed-meanwhile", &json!({"v": 1})).unwrap();
+    cluster.wait_same_registry(SOON).unwrap();
+    cluster.partition(&[0, 1], &[2, 3]).unwrap();
+    let (left, right) = (cluster.id(0).unwrap(), cluster.id(3).unwrap());
+    cluster.wait_state(0, &right, "down", DOWN_WITHIN).unwrap();
+    cluster.wait_state(3, &left, "down", DOWN_WITHIN).unwrap();
+    for write in 0..20 {
+        for at in 0..4 {
+            cluster.register(at, &format!("e-{at}-{write}"), &json!({"write": write})).unwrap();
+        }
+    }
+    assert_eq!(cluster.entry(0, Method::Delete, "deleted-meanwhile", None).unwrap().status, 200);
+    let change = json!({"asset_registry_metadata.v": 2});
+    assert_eq!(cluster.entry(3, Method::Put, "changed-meanwhile", Some(&change)).unwrap().status, 200);
+    assert_eq!(cluster.entry(0, Method::Put, "changed-meanwhile", Some(&change)).unwrap().status, 503);
+    assert_eq!(cluster.entry(2, Method::Get, "deleted-meanwhile", None).unwrap().status, 200);
+    cluster.heal().unwrap();
+    let registry = cluster.wait_same_registry(Duration::from_secs(40)).unwrap();
+    assert_eq!(registry.len(), 4 + 1 + 80, "{:?}", registry.keys());
+    assert!(!registry.contains_key("deleted-meanwhile"));
+    assert_eq!(registry["changed-meanwhile"]["asset_registry_metadata"]["v"], 2);
+    cluster.wait_alive(SOON).unwrap();
+}
+
+#[test]
+fn a_node_that_was_away_does_not_bring_back_what_was_deleted() {
+    let mut cluster = Cluster::start(3).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    cluster.register(0, "gone", &json!({})).unwrap();
+    cluster.wait_same_registry(SOON).unwrap();
+    cluster.kill(2);
+    assert_eq!(cluster.entry(1, Method::Delete, "gone", None).unwrap().status, 200);
+    cluster.restart(2).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let registry = cluster.wait_same_registry(SOON).unwrap();
+    assert!(!registry.contains_key("gone"), "{:?}", registry.keys());
+}
+
+#[test]
+fn federations_of_another_name_or_key_stay_apart() {
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("network.key");
+    fs::write(&key, "a1".repeat(32)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let mine = Cluster::start(2).unwrap();
+    let entry = mine.api(0).node().unwrap()["p2p_addrs"][0].as_str().unwrap().to_owned();
+    let named = Cluster::start_with(2, &["--network", "other", "--bootstrap", &entry]).unwrap();
+    let keyed =
+        Cluster::start_with(2, &["--network-key", key.to_str().unwrap(), "--bootstrap", &entry]).unwrap();
+    for cluster in [&mine, &named, &keyed] {
+        cluster.wait_alive(SOON).unwrap();
+        cluster.register(0, "same-id", &json!({})).unwrap();
+    }
+    for cluster in [&mine, &named, &keyed] {
+        let registry = cluster.wait_same_registry(SOON).unwrap();
+        assert_eq!(registry.len(), 3, "{:?}", registry.keys());
+        for at in 0..2 {
+            assert_eq!(cluster.states(at).unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_listened_on_or_read_is_refused_at_start_by_name() {
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("network.key");
+    fs::write(&key, "a1".repeat(32)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = format!("/ip4/127.0.0.1/tcp/{}", holder.local_addr().unwrap().port());
+    for (flag, value, named) in [
+        ("--p2p", held.as_str(), held.as_str()),
+        ("--p2p", "127.0.0.1:4001", "127.0.0.1:4001"),
+        ("--bootstrap", "/ip4/127.0.0.1", "/ip4/127.0.0.1"),
+        ("--network", "No Such", "No Such"),
+        ("--network-key", key.to_str().unwrap(), "chmod 600"),
+        ("--network-key", "/no/such/key", "/no/such/key"),
+    ] {
+        let options = NodeOptions::new(&folder.path().join("data")).argument(flag).argument(value);
+        let error = options.start().unwrap_err();
+        assert!(error.status.is_some_and(|status| status.code() == Some(2)), "{flag} {value}: {error}");
+        assert!(error.log.contains(named), "{flag} {value}: {error}");
+    }
+}
