@@ -14,5 +14,6 @@ mod it {
     mod linearizable;
     mod objects;
     mod shutdown;
+    mod sim;
     mod support;
 }

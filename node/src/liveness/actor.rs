@@ -28,7 +28,7 @@ const EVENTS: usize = 256;
 /// Requests of peers that may wait. More are answered "busy", and their senders ask again.
 const REQUESTS: usize = 256;
 /// Messages under way at once. More are dropped: every one of them is sent again in some way if it matters.
-const UNDER_WAY: usize = 512;
+const UNDER_WAY: usize = 1024;
 /// How long a message may take, the dial of a peer that is not linked included.
 const SENT_WITHIN: Duration = Duration::from_secs(3);
 /// How long a stopping node waits until its peers know.

@@ -121,11 +121,9 @@ impl State {
 
     fn doubt(&mut self, slot: Slot, standing: Standing) {
         let Some(peer) = self.table.get(slot) else { return };
-        if let Some(claimed @ (Standing::Suspect | Standing::Down)) = peer.standing()
-            && peer.state == PeerState::Alive
-            && !self.mesh
-        {
-            self.fall_back(slot, claimed);
+        let claimed = matches!(peer.standing(), Some(Standing::Suspect | Standing::Down));
+        if !self.mesh && standing == Standing::Suspect && claimed {
+            // It is claimed already, and what this node makes of that is put off only.
             return;
         }
         let incarnation = peer.incarnation();
@@ -268,7 +266,10 @@ impl State {
             self.send(asker, Message::Claims(vec![known]));
             return;
         }
-        if self.doubts.attempts.len() < ATTEMPTS_MAX {
+        // One that this node of a mesh does not hear itself it cannot reach for others.
+        let reaches =
+            self.table.get(slot).is_some_and(|peer| peer.state == PeerState::Alive && !peer.relayed);
+        if (reaches || !self.mesh) && self.doubts.attempts.len() < ATTEMPTS_MAX {
             let until = self.now + self.config.round;
             let attempt = || Attempt { asker, claim: claim.clone(), until };
             self.doubts.attempts.entry((claim.target, nonce)).or_insert_with(attempt);

@@ -123,6 +123,7 @@ pub struct State {
     pub(super) own: Arc<Claim>,
     /// True while everybody watches everybody.
     pub(super) mesh: bool,
+    /// Whom this node watches, and since when.
     watched: BTreeMap<Slot, Duration>,
     stale: bool,
     wanted: BTreeSet<NodeKey>,
@@ -339,10 +340,8 @@ impl State {
             self.ring.targets_of(ME, MONITORS).filter(present).collect()
         };
         let former = std::mem::take(&mut self.watched);
-        self.watched = watched
-            .into_iter()
-            .map(|slot| (slot, former.get(&slot).copied().unwrap_or(self.now + SETTLES)))
-            .collect();
+        self.watched =
+            watched.into_iter().map(|slot| (slot, former.get(&slot).copied().unwrap_or(self.now))).collect();
         for slot in former.into_keys().filter(|slot| !self.watched.contains_key(slot)) {
             self.doubts.drop_doubt(slot);
         }
@@ -383,7 +382,7 @@ impl State {
             // What left may still answer for a moment. Only a new life of it is news.
             Some(Standing::Left) => {}
             Some(Standing::Suspect | Standing::Down) if !self.mesh => {
-                self.tell_target(slot);
+                self.contradict(slot);
                 self.set_state(slot, PeerState::Alive, why);
             }
             _ => self.set_state(slot, PeerState::Alive, why),
@@ -394,8 +393,12 @@ impl State {
     pub(super) fn silence(&self, slot: Slot) -> Option<Duration> {
         let peer = self.table.get(slot)?;
         let from = self.watched.get(&slot)?;
-        // One that is alive by its own word only has been silent since then.
-        let last = peer.heard.unwrap_or(peer.since).max(*from).max(self.health.judges_from());
+        let last = match peer.heard {
+            Some(heard) if heard >= *from => heard,
+            // One that is alive by its own word only has been silent since then.
+            heard => heard.unwrap_or(peer.since).max(*from + SETTLES),
+        };
+        let last = last.max(self.health.judges_from());
         Some(self.now.saturating_sub(last))
     }
 
@@ -405,7 +408,11 @@ impl State {
         let link = self.links.get(&peer.key);
         // A closed link is evidence, though no proof: a connection can be reset while both ends live.
         let closed = link.is_some_and(|link| !link.up);
-        let pause = if closed { Duration::ZERO } else { self.config.pause };
+        let pause = match (closed, self.mesh) {
+            (true, _) => Duration::ZERO,
+            (false, true) => self.config.pause,
+            (false, false) => self.config.monitors_pause,
+        };
         let arrivals = link.map(|link| link.arrivals).unwrap_or_default();
         arrivals.phi(silence / self.health.factor(self.now), pause) > self.config.phi
     }

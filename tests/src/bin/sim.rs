@@ -26,7 +26,7 @@ struct Arguments {
     /// A scenario of your own instead of the built-in ones.
     #[arg(long)]
     scenario: Option<PathBuf>,
-    /// Breaks a rule on purpose, which must be found: `tie-break` or `tombstone`.
+    /// Breaks a rule on purpose, which must be found: `tie-break`, `tombstone` or `haste`.
     #[arg(long, default_value = "none")]
     control: Control,
     /// Prints everything that happens.

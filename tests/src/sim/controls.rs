@@ -1,5 +1,8 @@
 //! Rules that are broken on purpose: a simulator that finds nothing wrong with them proves nothing.
 
+use std::time::Duration;
+
+use assetmesh_node::liveness;
 use assetmesh_node::registry::Rules;
 
 /// What is broken.
@@ -12,18 +15,36 @@ pub enum Control {
     TieBreak,
     /// A tombstone dies at once, instead of living as long as what it replaces.
     Tombstone,
+    /// Who is silent for two seconds is given up without waiting for anybody's answer.
+    Haste,
 }
 
 impl Control {
     pub(super) fn rules(self) -> Rules {
         let rules = Rules::default();
         match self {
-            Self::None => rules,
+            Self::None | Self::Haste => rules,
             Self::TieBreak => Rules { supersedes: |new, old| new.version() > old.version(), ..rules },
             Self::Tombstone => Rules {
                 ttl_ms: |life| if life.deletes { 1 } else { (Rules::default().ttl_ms)(life) },
                 ..rules
             },
+        }
+    }
+
+    pub(super) fn liveness(self, config: liveness::Config) -> liveness::Config {
+        let soon = Duration::from_millis(1);
+        match self {
+            Self::Haste => liveness::Config {
+                pause: Duration::ZERO,
+                monitors_pause: Duration::ZERO,
+                round: soon,
+                down_after: soon,
+                refute_within: soon,
+                hold: soon,
+                ..config
+            },
+            _ => config,
         }
     }
 }
@@ -36,7 +57,8 @@ impl std::str::FromStr for Control {
             "none" => Ok(Self::None),
             "tie-break" => Ok(Self::TieBreak),
             "tombstone" => Ok(Self::Tombstone),
-            other => Err(format!("`{other}` is none of none, tie-break, tombstone")),
+            "haste" => Ok(Self::Haste),
+            other => Err(format!("`{other}` is none of none, tie-break, tombstone, haste")),
         }
     }
 }

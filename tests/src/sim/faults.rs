@@ -204,6 +204,8 @@ impl World {
         let character = self.draw_character();
         self.measures.fault("joins");
         let at = self.add_node(character);
+        let bootstrap = self.nodes[at].bootstrap.clone();
+        self.note(|| format!("node {at} joins through {bootstrap:?}"));
         self.start(at);
         self.expect(at, Awaited::Join);
     }
@@ -288,7 +290,8 @@ impl World {
             .filter(|at| *at != target && self.nodes[*at].runs() && sees(&self.nodes[*at]) == alive)
             .collect();
         self.watch.expect(target, event, self.now_ms, waiting);
-        if self.scenario.strict {
+        // One that is itself short of processor time cannot promise to arrive in time.
+        if self.scenario.strict && (alive || !self.nodes[target].character.stalled) {
             let most_ms = if alive { CRASH_MS_MAX } else { JOIN_MS_MAX };
             let deadline = Event::Deadline { target, event, since_ms: self.now_ms };
             self.queue.push(self.now_ms + most_ms + 1, deadline);

@@ -1,8 +1,11 @@
 //! What must hold in a world: no live node is given up, promised times are kept, nobody honest is blamed, and in the
 //! end all agree and nothing promised is missing.
 
+use std::sync::Arc;
+
 use assetmesh_node::liveness::{Change, PeerState};
 use assetmesh_protocol::ids::NodeKey;
+use assetmesh_protocol::registry::Verified;
 
 use super::node::Node;
 use super::watch::Event as Awaited;
@@ -146,7 +149,28 @@ impl World {
         let mut digests = digests.collect::<Vec<_>>().into_iter();
         let (first, digest) = digests.next()?;
         let (other, _) = digests.find(|(_, other)| *other != digest)?;
-        Some(format!("the registries of nodes {first} and {other} differ"))
+        Some(format!("the registries of nodes {first} and {other} differ: {}", self.difference(first, other)))
+    }
+
+    /// The first key that two nodes hold differently.
+    fn difference(&self, one: usize, other: usize) -> String {
+        let (Some(here), Some(there)) = (&self.nodes[one].cores, &self.nodes[other].cores) else {
+            return String::new();
+        };
+        let (here, there) = (here.registry.map(), there.registry.map());
+        let text = |record: Option<&Arc<Verified>>| {
+            record.map_or("nothing".to_owned(), |record| {
+                let word = if record.is_deleted() { "a tombstone" } else { "an entry" };
+                let owner = self.index.get(&record.owner());
+                format!("{word} {} of node {owner:?}, version {:?}", record.entry(), record.version())
+            })
+        };
+        let keys = here.iter().chain(there.iter()).map(|record| record.key());
+        let hash = |record: Option<&Arc<Verified>>| record.map(|record| *record.hash());
+        let mut differing = keys.filter(|key| hash(here.get(key)) != hash(there.get(key)));
+        differing
+            .next()
+            .map_or_else(String::new, |key| format!("{} and {}", text(here.get(&key)), text(there.get(&key))))
     }
 
     /// A number that two nodes have in common if they hold the same of all sane owners.

@@ -3,7 +3,8 @@
 use super::*;
 
 fn plan(scenarios: Vec<Scenario>, worlds: u64, control: Control) -> SimPlan {
-    SimPlan { seed: 1, worlds, scenarios, control, trace: true, threads: 2 }
+    let trace = control == Control::None;
+    SimPlan { seed: 1, worlds, scenarios, control, trace, threads: 2 }
 }
 
 fn named(name: &str) -> Vec<Scenario> {
@@ -34,4 +35,13 @@ fn tombstones_that_die_too_soon_are_found() {
     let found = ["brought", "shows the deleted", "lost"];
     let seen = |violation: &String| found.iter().any(|word| violation.contains(word));
     assert!(report.violations.iter().any(seen), "{report}");
+}
+
+#[test]
+fn nodes_that_give_up_in_haste_are_found() {
+    let plan = plan([named("small mesh"), named("small monitored")].concat(), 20, Control::Haste);
+    let report = run_sim(&plan, |_| {});
+    let given_up =
+        |who: &str| report.violations.iter().any(|line| line.contains(who) && line.contains("gave up"));
+    assert!(given_up("small mesh") && given_up("small monitored"), "{report}");
 }

@@ -10,6 +10,7 @@ use assetmesh_node::{liveness, registry};
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::registry::{Verified, Verifier};
 
+use super::controls::Control;
 use super::faults::Fault;
 use super::ledger::Ledger;
 use super::network::{LINK_DIES_AFTER_MS, Network};
@@ -21,12 +22,15 @@ use crate::random::Random;
 
 /// Time between two ticks of a node; every second one is a second.
 const TICK_MS: u64 = 500;
-/// Links that a gossip message is passed on to.
-const GOSSIP_TO: usize = 6;
+/// Links that a gossip message is passed on to: the most that the mesh of gossipsub has. Its later offers to others,
+/// which make up for losses, are not modelled.
+const GOSSIP_TO: usize = 12;
 /// Seconds between two anti-entropy sessions of a node.
 const SYNC_EVERY_S: u64 = 30;
-/// An unanswered anti-entropy session is given up after this.
-const SESSION_MS: u64 = 5_000;
+/// Links below which a node tries members that it merely knows.
+const LINKS_MIN: usize = 6;
+/// An unanswered anti-entropy session begins again after this.
+const SESSION_MS: u64 = 2_000;
 /// Mail that waits for a stopped node. More is dropped, as by full mailboxes and socket buffers.
 const INBOX_MAX: usize = 4_096;
 
@@ -69,12 +73,13 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(scenario: Scenario, seed: u64, registry_config: StateConfig) -> Self {
+    pub(super) fn new(scenario: Scenario, seed: u64, registry_config: StateConfig, control: Control) -> Self {
         let mut random = Random::seeded(seed);
         let loss = scenario.loss_percent.draw(&mut random);
         let delay = scenario.delay_ms.draw(&mut random);
         let jitter = scenario.jitter_ms.draw(&mut random);
         let liveness_config = liveness::Config { mesh_max: scenario.mesh_max, ..liveness::Config::default() };
+        let liveness_config = control.liveness(liveness_config);
         Self {
             network: Network::new(loss, delay, jitter),
             scenario,
@@ -165,15 +170,21 @@ impl World {
         self.dial(at);
         self.registry(at, RegistryInput::Tick);
         let now_ms = self.now_ms;
+        let mut again = Vec::new();
         let Node { cores: Some(cores), disk, .. } = &mut self.nodes[at] else { return };
         for record in cores.unsaved.drain(..) {
             disk.records.insert(record.key(), record);
         }
-        cores.sessions.retain(|_, running| now_ms < running.until_ms);
-        if seconds % SYNC_EVERY_S == at as u64 % SYNC_EVERY_S {
-            let with = self.network.some_links(at, None, 1, &mut self.random);
-            with.into_iter().for_each(|with| self.sync(at, with));
+        let broken = cores.sessions.iter().filter(|(_, running)| now_ms >= running.until_ms);
+        for with in broken.map(|(with, _)| *with).collect::<Vec<_>>() {
+            cores.sessions.remove(&with);
+            again.push(with);
         }
+        again.retain(|with| self.network.is_linked(at, *with));
+        if seconds % SYNC_EVERY_S == at as u64 % SYNC_EVERY_S {
+            again.extend(self.network.some_links(at, None, 1, &mut self.random));
+        }
+        again.into_iter().for_each(|with| self.sync(at, with));
     }
 
     /// One ping over every link: an answer is heard, and a link without answers dies in the end.
@@ -214,7 +225,7 @@ impl World {
             .copied()
             .filter(|other| *other != at && !self.network.is_linked(at, *other))
             .collect();
-        for other in missing {
+        for other in missing.into_iter().chain(self.hint(at)) {
             let open =
                 self.nodes[other].answers(self.now_ms) && self.network.both_open(at, other, self.now_ms);
             // Redials back off: not every second sees one.
@@ -222,6 +233,18 @@ impl World {
                 self.connect(at, other);
             }
         }
+    }
+
+    /// A member that a node with few links tries, though nobody asked for it.
+    fn hint(&mut self, at: usize) -> Option<usize> {
+        if self.network.links(at).take(LINKS_MIN).count() == LINKS_MIN {
+            return None;
+        }
+        let cores = self.nodes[at].cores.as_ref()?;
+        let known = cores.registry.members().keys().filter_map(|key| self.index.get(key)).copied();
+        let known: Vec<usize> =
+            known.filter(|other| *other != at && !self.network.is_linked(at, *other)).collect();
+        (!known.is_empty()).then(|| *self.random.pick(&known))
     }
 
     pub(super) fn connect(&mut self, one: usize, other: usize) {
