@@ -17,7 +17,6 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 struct Member {
     swarm: Swarm,
     key: NodeKey,
-    gossip: mpsc::Receiver<Gossip>,
 }
 
 #[tokio::main]
@@ -41,9 +40,12 @@ async fn measure(
 ) -> Result<(), Failure> {
     let began = Instant::now();
     let mut members: Vec<Member> = Vec::new();
+    let (arrived, arrivals) = mpsc::channel(1024);
     for number in 0..nodes {
         let bootstrap = members.first().map(|first| first.swarm.listen_addrs()).unwrap_or_default();
-        members.push(start(tasks, &folder.join(number.to_string()), bootstrap)?);
+        let member = start(tasks, &folder.join(number.to_string()), bootstrap)?;
+        accept(tasks, &member, arrived.clone());
+        members.push(member);
     }
     let keys: BTreeSet<NodeKey> = members.iter().map(|member| member.key).collect();
     for member in &members {
@@ -70,7 +72,7 @@ async fn measure(
         resident_mib()? as f64 / nodes as f64,
         resident_mib()?,
     ));
-    gossip(&mut members).await?;
+    gossip(&members, arrivals).await?;
     requests(&members).await
 }
 
@@ -84,20 +86,29 @@ fn start(tasks: &mut Tasks, folder: &std::path::Path, bootstrap: Vec<String>) ->
         ..Config::default()
     };
     let swarm = Swarm::start(tasks, &identity, config)?;
-    let (to, gossip) = mpsc::channel(1024);
-    swarm.attach_gossip(to);
-    Ok(Member { swarm, key: identity.node_key(), gossip })
+    Ok(Member { swarm, key: identity.node_key() })
 }
 
-async fn gossip(members: &mut [Member]) -> Result<(), Failure> {
+/// Accepts what a member hears at once, as a registry would, and counts it.
+fn accept(tasks: &mut Tasks, member: &Member, arrived: mpsc::Sender<u8>) {
+    let (to, mut heard) = mpsc::channel::<Gossip>(64);
+    member.swarm.attach_gossip(to);
+    tasks.run("accept", |stop| async move {
+        while let Some(Some(gossip)) = stop.run_until_cancelled(heard.recv()).await {
+            gossip.verdict.send(Verdict::Accept).ok();
+            arrived.send(gossip.bytes[0]).await.ok();
+        }
+    });
+}
+
+async fn gossip(members: &[Member], mut arrivals: mpsc::Receiver<u8>) -> Result<(), Failure> {
     let mut waits = Vec::new();
     for number in 0..100u8 {
-        let message = vec![number; 2048];
         let began = Instant::now();
-        members[0].swarm.publish(message.clone()).await?;
-        for member in &mut members[1..] {
-            let heard = member.gossip.recv().await.ok_or("gossip ended")?;
-            heard.verdict.send(Verdict::Accept).ok();
+        members[0].swarm.publish(vec![number; 2048]).await?;
+        for _ in &members[1..] {
+            let arrival = tokio::time::timeout(Duration::from_secs(10), arrivals.recv()).await;
+            assert_eq!(arrival.map_err(|_| "gossip is lost")?, Some(number));
         }
         waits.push(began.elapsed());
     }

@@ -3,7 +3,14 @@
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
+
+use rustix::fs::{Advice, fadvise};
+
+/// A write of at least this many bytes is content: its way to the medium begins at once, so that the sync
+/// at the end of a long upload finds little left to do.
+const EAGER_BYTES_MIN: usize = 256 << 10;
 
 /// Room on the file system that holds a file, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +53,13 @@ impl Disk for FileDisk {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.0.write_all_at(data, offset)?;
+        if data.len() >= EAGER_BYTES_MIN {
+            // Linux takes this advice for pages that are not yet written as a start of their writing, and keeps
+            // them. It is only a hint: an error of the medium is told by the sync.
+            fadvise(&self.0, offset, NonZeroU64::new(data.len() as u64), Advice::DontNeed).ok();
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
