@@ -44,12 +44,14 @@ impl Codec for Exchange {
     type Response = Answer;
 
     /// Of a request that is too long only its first bytes are read, one more than it may have: the library says
-    /// nothing of a request that fails here, and nobody could be blamed for it.
+    /// nothing of a request that fails here, and nobody could be blamed for it. One without any byte is none: its sender
+    /// took it back before it could be written, as happens by the dozen while this node is stopped.
     async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read_at_most(io, REQUEST_BYTES_MAX + 1).await
+        let request = read_at_most(io, REQUEST_BYTES_MAX + 1).await?;
+        if request.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(request) }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Answer>
@@ -130,6 +132,12 @@ mod tests {
             assert_eq!(sent(answer.clone()).await, bytes);
             assert_eq!(read(bytes).await.unwrap(), answer);
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_byte_is_none() {
+        let read = Exchange.read_request(&PROTOCOL, &mut Cursor::new(b"")).await;
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]
