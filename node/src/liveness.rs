@@ -49,10 +49,10 @@ pub struct Config {
     /// The same where monitors watch. 4 s: a suspicion is told to the whole federation there, and a stall of 8 s is over
     /// before two monitors agree; a crash is still known to all within 25 s.
     pub monitors_pause: Duration,
-    /// How long a round of asking waits for a proof. In a mesh one round leads to `suspect` and another to `down`.
+    /// How long asking waits for a proof. In a mesh once this long leads to `suspect`, and as long again to `down`.
     pub round: Duration,
-    /// How long a peer of a mesh has been silent at least when it is called `down`. 7 s: with a doubt after 5 s and two
-    /// rounds that stays below 10 s, and a node that stalls for less is left alone even if its links were reset.
+    /// How long a peer of a mesh has been silent at least when it is called `down`. 7 s: with a doubt after 5 s and twice
+    /// the time to ask, that stays below 10 s, and a node that stalls for less is left alone even if its links were reset.
     pub down_after: Duration,
     /// How long monitors wait between `suspect` and `down`. 8 s: a node that stalls for less can still refute.
     pub refute_within: Duration,

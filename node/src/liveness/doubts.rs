@@ -32,7 +32,10 @@ struct Doubt {
     standing: Standing,
     incarnation: u64,
     nonce: u64,
+    began: Duration,
+    /// How often others were asked.
     round: u32,
+    /// When monitors are asked again.
     next: Duration,
     ballots: Vec<Signed>,
 }
@@ -128,10 +131,9 @@ impl State {
         }
         let incarnation = peer.incarnation();
         let nonce = self.random.number();
-        let next = self.now;
-        self.doubts
-            .own
-            .insert(slot, Doubt { standing, incarnation, nonce, round: 0, next, ballots: Vec::new() });
+        let (began, next) = (self.now, self.now);
+        let doubt = Doubt { standing, incarnation, nonce, began, round: 0, next, ballots: Vec::new() };
+        self.doubts.own.insert(slot, doubt);
         self.next_round(slot);
     }
 
@@ -141,26 +143,28 @@ impl State {
         let wait = self.config.round * self.health.factor(now);
         let Some(doubt) = self.doubts.own.get_mut(&slot) else { return };
         let (round, standing) = (doubt.round, doubt.standing);
-        if now < doubt.next {
-            if self.mesh {
-                // Any of several messages may have been lost: asking again is cheap, giving up is not.
-                self.ask_helpers(slot, round);
+        if self.mesh {
+            // Any of several messages may have been lost: asking again is cheap, giving up is not.
+            doubt.round += 1;
+            if now >= doubt.began + wait {
+                self.decline(slot, wait);
             }
-            return;
-        }
-        doubt.round += 1;
-        // With monitors the first helpers' ballots are on their way after one round; later rounds ask more of them.
-        doubt.next = now + if self.mesh { wait } else { wait * doubt.round.min(4) };
-        if self.mesh && round > 0 {
-            self.decline(slot);
-        } else if round == 1 {
-            self.vote(slot, standing);
+        } else {
+            if now < doubt.next {
+                return;
+            }
+            // The first helpers' ballots are on their way after one round; later rounds ask more of them.
+            doubt.round += 1;
+            doubt.next = now + wait * doubt.round.min(4);
+            if round == 1 {
+                self.vote(slot, standing);
+            }
         }
         self.ask_helpers(slot, round);
     }
 
-    /// A round has brought no proof: one step down, if the silence has lasted long enough for it.
-    fn decline(&mut self, slot: Slot) {
+    /// Asking has brought no proof: one step down, if the silence and the asking have lasted long enough for it.
+    fn decline(&mut self, slot: Slot, wait: Duration) {
         let Some(peer) = self.table.get(slot) else { return };
         let silence = self.silence(slot).unwrap_or_default();
         let given_up = silence >= self.config.down_after * self.health.factor(self.now);
@@ -168,7 +172,7 @@ impl State {
             PeerState::Alive if self.is_silent(slot) => {
                 self.set_state(slot, PeerState::Suspect, Why::Silent(silence));
             }
-            PeerState::Suspect if given_up => {
+            PeerState::Suspect if given_up && self.now >= peer.since + wait => {
                 self.set_state(slot, PeerState::Down, Why::Silent(silence));
                 self.doubts.drop_doubt(slot);
             }

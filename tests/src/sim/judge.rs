@@ -73,7 +73,8 @@ impl World {
         }
         let relays = |other: &usize| {
             let node = &self.nodes[*other];
-            node.answers(now_ms) && !young(node) && open(at, *other) && open(*other, target)
+            let awake = node.answers(now_ms) && now_ms >= node.stopped.1 + RECENT_MS;
+            awake && !young(node) && open(at, *other) && open(*other, target)
         };
         !open(at, target) && !(0..self.nodes.len()).any(|other| relays(&other))
     }

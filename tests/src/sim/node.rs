@@ -111,6 +111,8 @@ pub(super) struct Node {
     pub(super) inbox: Vec<Mail>,
     pub(super) wanted: BTreeSet<usize>,
     pub(super) bootstrap: Vec<usize>,
+    /// With whom it was ever linked: the peer cache, which survives a crash.
+    pub(super) cache: BTreeSet<usize>,
     pub(super) number: u64,
 }
 
@@ -135,6 +137,7 @@ impl Node {
             inbox: Vec::new(),
             wanted: BTreeSet::new(),
             bootstrap: Vec::new(),
+            cache: BTreeSet::new(),
             number,
         }
     }

@@ -1,6 +1,7 @@
 //! One world: the real cores of all nodes on one virtual clock. It carries their outputs to each other and lets time
 //! pass; what goes wrong is decided in `faults.rs`, what must hold in `judge.rs`.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::controls::Control;
 use super::faults::Fault;
 use super::ledger::Ledger;
 use super::network::{LINK_DIES_AFTER_MS, Network};
-use super::node::{Cores, Mail, Node, Packet, Ticket, network};
+use super::node::{Cores, Mail, Node, Packet, Running, Ticket, network};
 use super::queue::Queue;
 use super::scenario::Scenario;
 use super::watch::{Event as Awaited, Measures, Watch};
@@ -27,7 +28,7 @@ const TICK_MS: u64 = 500;
 const GOSSIP_TO: usize = 12;
 /// Seconds between two anti-entropy sessions of a node.
 const SYNC_EVERY_S: u64 = 30;
-/// Links below which a node tries members that it merely knows.
+/// Links below which a node tries peers of its cache.
 const LINKS_MIN: usize = 6;
 /// How long after its start a node dials every second.
 const YOUNG_MS: u64 = 5_000;
@@ -239,21 +240,22 @@ impl World {
         }
     }
 
-    /// A member that a node with few links tries, though nobody asked for it.
+    /// A peer that a node with few links tries, though nobody asked for it.
     fn hint(&mut self, at: usize) -> Option<usize> {
         if self.network.links(at).take(LINKS_MIN).count() == LINKS_MIN {
             return None;
         }
-        let cores = self.nodes[at].cores.as_ref()?;
-        let known = cores.registry.members().keys().filter_map(|key| self.index.get(key)).copied();
-        let known: Vec<usize> =
-            known.filter(|other| *other != at && !self.network.is_linked(at, *other)).collect();
+        // Whom it was linked with once stands in its peer cache.
+        let known = self.nodes[at].cache.iter().copied();
+        let known: Vec<usize> = known.filter(|other| !self.network.is_linked(at, *other)).collect();
         (!known.is_empty()).then(|| *self.random.pick(&known))
     }
 
     pub(super) fn connect(&mut self, one: usize, other: usize) {
         if !self.network.is_linked(one, other) {
             self.network.link(one, other, self.now_ms);
+            self.nodes[one].cache.insert(other);
+            self.nodes[other].cache.insert(one);
             self.deliver(one, Mail::Up(other));
             self.deliver(other, Mail::Up(one));
             self.sync(one.min(other), one.max(other));
@@ -425,9 +427,11 @@ impl World {
         let id = self.tickets;
         let until_ms = self.now_ms + SESSION_MS;
         let Some(cores) = self.nodes[at].cores.as_mut() else { return };
-        let session = registry::sync::Session::default();
-        cores.sessions.entry(with).or_insert(super::node::Running { id, session, until_ms });
-        self.sync_on(at, with);
+        if let Entry::Vacant(free) = cores.sessions.entry(with) {
+            let session = registry::sync::Session::default();
+            free.insert(Running { id, session, until_ms });
+            self.sync_on(at, with);
+        }
     }
 
     fn sync_on(&mut self, at: usize, with: usize) {
