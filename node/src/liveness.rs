@@ -38,6 +38,9 @@ pub struct Config {
     pub tick: Duration,
     /// Members, this node included, up to which everybody watches everybody. 64 nodes make 63 links a node.
     pub mesh_max: usize,
+    /// Members that are watched at most; those beyond are not judged. 4 096: finding all monitors takes a tenth of a second
+    /// then, and whoever makes up nodes by the ten thousand gets no more of anybody's time.
+    pub members_max: usize,
     /// How surprising a silence must be before it is doubted: one in 10⁸ regular answers comes later.
     pub phi: f32,
     /// Silence that is forgiven on top while the link is up: two pings may be lost in a row. Nothing is forgiven when
@@ -65,6 +68,7 @@ impl Default for Config {
         Self {
             tick: Duration::from_millis(500),
             mesh_max: 64,
+            members_max: 4096,
             phi: 8.0,
             pause: Duration::from_secs(2),
             monitors_pause: Duration::from_secs(4),

@@ -29,6 +29,11 @@ const PAGES_MAX: usize = 8;
 /// How often a target is told what is said of it, and a digest of one peer is answered.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
+/// Announcements of one node that are passed on within a while. A node that starts, is doubted and stops needs three.
+const ANNOUNCED_MAX: u32 = 8;
+/// The while.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
+
 /// What is about to be told.
 #[derive(Debug, Default)]
 pub(super) struct Rumours {
@@ -47,19 +52,24 @@ pub(super) struct Rumours {
 impl State {
     pub(super) fn take_claims(&mut self, from: NodeKey, claims: Vec<Arc<Claim>>) {
         for claim in claims {
-            self.take_claim(from, claim);
+            let genuine = if claim.target == self.me {
+                self.defend(&claim)
+            } else if let Some(slot) = self.table.find(&claim.target) {
+                self.take_claim(from, slot, claim)
+            } else {
+                self.remember_stranger(claim);
+                true
+            };
+            if !genuine {
+                // Whoever passes on one forgery is not believed the rest, nor paid for with more checks.
+                self.out.push(Output::Forged(from));
+                return;
+            }
         }
     }
 
-    fn take_claim(&mut self, from: NodeKey, claim: Arc<Claim>) {
-        if claim.target == self.me {
-            self.defend(from, &claim);
-            return;
-        }
-        let Some(slot) = self.table.find(&claim.target) else {
-            self.remember_stranger(claim);
-            return;
-        };
+    /// Believes or doubts a claim, if it is news. False if it is forged.
+    fn take_claim(&mut self, from: NodeKey, slot: Slot, claim: Arc<Claim>) -> bool {
         if let Some(known) = self.table.get(slot).and_then(|peer| peer.claim.clone())
             && known.precedence() >= claim.precedence()
         {
@@ -67,11 +77,13 @@ impl State {
                 // It has started again with a clock that went back: it has to count on from there.
                 self.send(from, Message::Claims(vec![known]));
             }
-            return;
+            return true;
+        }
+        if claim.standing.is_own_word() && !self.may_announce(slot) {
+            return true;
         }
         if !claim.signed.iter().all(|signed| self.is_signed(&claim, signed)) {
-            self.out.push(Output::Forged(from));
-            return;
+            return false;
         }
         let speakers = claim.signed.iter().filter(|signed| self.may_speak(slot, &signed.by)).count();
         if claim.standing.is_own_word() || speakers >= BALLOTS {
@@ -79,6 +91,18 @@ impl State {
         } else {
             self.doubt_claim(slot, claim);
         }
+        true
+    }
+
+    /// A node that announces itself over and over would have everybody repeat it. What is passed over here comes with
+    /// a digest, once it is over.
+    fn may_announce(&mut self, slot: Slot) -> bool {
+        let now = self.now;
+        let Some(peer) = self.table.get_mut(slot) else { return false };
+        let (since, count) = peer.announced;
+        let fresh = now >= since + ANNOUNCED_WITHIN;
+        peer.announced = if fresh { (now, 1) } else { (since, count.saturating_add(1)) };
+        fresh || count < ANNOUNCED_MAX
     }
 
     /// The target's monitors, as seen from here, are others. Perhaps this node knows less than the signers, perhaps they
@@ -246,15 +270,14 @@ impl State {
         }
     }
 
-    /// Somebody says something of this node that it has not said last: it says that it lives.
-    fn defend(&mut self, from: NodeKey, claim: &Claim) {
+    /// Somebody says something of this node that it has not said last: it says that it lives. False if that is forged.
+    fn defend(&mut self, claim: &Claim) -> bool {
         let newer = claim.precedence() > self.own.precedence() && claim.incarnation < u64::MAX;
         if !newer || self.now < self.rumours.next_defence {
-            return;
+            return true;
         }
         if !claim.signed.iter().all(|signed| self.is_signed(claim, signed)) {
-            self.out.push(Output::Forged(from));
-            return;
+            return false;
         }
         let own = claim.standing.is_own_word();
         if own || claim.signed.iter().all(|signed| self.table.find(&signed.by).is_some()) {
@@ -262,6 +285,7 @@ impl State {
             self.announce(claim.incarnation + 1);
             self.out.push(Output::Refuted(self.own.incarnation));
         }
+        true
     }
 
     fn remember_stranger(&mut self, claim: Arc<Claim>) {

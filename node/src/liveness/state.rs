@@ -223,12 +223,14 @@ impl State {
             self.ring.remove(slot);
             self.table.remove(slot);
         }
-        for &key in &new {
+        let room = self.config.members_max.saturating_sub(self.table.len());
+        let new = &new[..room.min(new.len())];
+        for &key in new {
             let slot = self.table.insert(key, self.now);
             self.ring.insert(slot, &key);
         }
         self.choose_mode();
-        for key in new {
+        for &key in new {
             if self.links.get(&key).is_some_and(|link| link.up) {
                 self.evidence_of(key, Why::Heard);
                 self.greet(key);

@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) claim: Option<Arc<Claim>>,
     /// When it was last told what others say of it.
     pub(super) told: Option<Duration>,
+    /// Since when its announcements are counted, and how many there were.
+    pub(super) announced: (Duration, u32),
 }
 
 impl Peer {
@@ -82,6 +84,7 @@ impl Table {
             relayed: false,
             claim: None,
             told: None,
+            announced: (now, 0),
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -172,6 +175,12 @@ mod tests {
         table.remove(second);
         table.remove(first);
         assert_eq!(table.buckets(), &[0; BUCKETS]);
+    }
+
+    #[test]
+    fn fingerprints_never_change_between_versions() {
+        let target = NodeKey([7; 32]);
+        assert_eq!(fingerprint(&claim(target, 5, Standing::Suspect)), 8_535_064_011_308_136_979);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) struct World {
     pub(super) changes: Vec<(Duration, usize, Change)>,
     pub(super) forged: Vec<(usize, NodeKey)>,
     nonces: Vec<(usize, u64)>,
+    /// Messages so far.
+    pub(super) sent: usize,
 }
 
 pub(super) struct Node {
@@ -97,6 +99,7 @@ impl World {
             changes: Vec::new(),
             forged: Vec::new(),
             nonces: Vec::new(),
+            sent: 0,
         };
         for at in 0..count {
             world.meet(at);
@@ -124,6 +127,7 @@ impl World {
                 Output::Want(wanted) => self.nodes[at].wanted = wanted,
                 Output::Send { to, message } => {
                     let to = (0..self.nodes.len()).find(|other| key(*other) == to).unwrap();
+                    self.sent += 1;
                     if let Message::Doubt { nonce, .. } = message {
                         self.nonces.push((to, nonce));
                     }

@@ -309,3 +309,44 @@ fn a_member_that_is_removed_is_forgotten() {
     world.run(5);
     assert_eq!(world.sees(0, 1), PeerState::Alive);
 }
+
+#[test]
+fn made_up_members_beyond_the_bound_take_no_place() {
+    let mut world = World::of(3, Config { members_max: 5, ..Config::default() });
+    world.run(5);
+    let crowd = Arc::new((0..500).map(key).collect());
+    world.give(0, Input::Members(crowd));
+    assert_eq!(world.nodes[0].state.peers().count(), 5);
+    world.run(5);
+    assert!((1..3).all(|other| world.sees(0, other) == PeerState::Alive), "who was known stays");
+}
+
+#[test]
+fn a_node_that_announces_itself_over_and_over_is_not_repeated_for_ever() {
+    let mut world = monitored(20);
+    let before = world.sent;
+    for step in 0..200 {
+        world.give(
+            1,
+            Input::Message {
+                from: key(7),
+                message: claims([claim(7, 90_000 + step, Standing::Alive, &[7])]),
+            },
+        );
+    }
+    world.run(1);
+    assert!(world.sent - before < 1_500, "{}", world.sent - before);
+    assert!(world.all_see(7, PeerState::Alive));
+}
+
+#[test]
+fn one_forgery_in_a_message_ends_its_reading() {
+    let mut world = monitored(20);
+    let forged = |target: usize| {
+        let mut claim = claim(target, 90_000, Standing::Alive, &[target]);
+        claim.signed[0].signature.0[3] ^= 1;
+        claim
+    };
+    world.give(1, Input::Message { from: key(7), message: claims([forged(2), forged(3), forged(4)]) });
+    assert_eq!(world.forged, [(1, key(7))]);
+}

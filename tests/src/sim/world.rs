@@ -29,6 +29,8 @@ const GOSSIP_TO: usize = 12;
 const SYNC_EVERY_S: u64 = 30;
 /// Links below which a node tries members that it merely knows.
 const LINKS_MIN: usize = 6;
+/// How long after its start a node dials every second.
+const YOUNG_MS: u64 = 5_000;
 /// An unanswered anti-entropy session begins again after this.
 const SESSION_MS: u64 = 2_000;
 /// Mail that waits for a stopped node. More is dropped, as by full mailboxes and socket buffers.
@@ -158,7 +160,8 @@ impl World {
             let members: BTreeSet<NodeKey> = cores.registry.members().keys().copied().collect();
             self.liveness(at, liveness::Input::Members(Arc::new(members)));
         }
-        if ticks.is_multiple_of(2) {
+        // The first second begins at the start.
+        if !ticks.is_multiple_of(2) {
             self.second(at, ticks / 2);
         }
         self.liveness(at, liveness::Input::Tick);
@@ -228,8 +231,9 @@ impl World {
         for other in missing.into_iter().chain(self.hint(at)) {
             let open =
                 self.nodes[other].answers(self.now_ms) && self.network.both_open(at, other, self.now_ms);
-            // Redials back off: not every second sees one.
-            if open && self.random.chance(60) && self.network.answers(&mut self.random) {
+            // Redials back off: not every second sees one. A node that has just started has not failed often.
+            let young = self.now_ms < self.nodes[at].started_ms + YOUNG_MS;
+            if open && (young || self.random.chance(60)) && self.network.answers(&mut self.random) {
                 self.connect(at, other);
             }
         }
