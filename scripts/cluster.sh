@@ -142,6 +142,7 @@ cut_off() {
     if in_namespaces; then
       ip -n "$(namespace "$i")" route add blackhole "$subnet.$j/32" 2>/dev/null || true
     else
+      if [ ! -e "$dir/node-$j/id" ]; then remember_id "$j"; fi
       list+=("\"$(cat "$dir/node-$j/id")\"")
     fi
   done
