@@ -86,7 +86,8 @@ wait_ready() {
   local i=$1 tries
   for ((tries = 0; tries < 150; tries++)); do
     if curl -sf --max-time 1 -o /dev/null "$(url "$i")/readyz"; then return; fi
-    if ! pid_of "$i" >/dev/null; then
+    # A moment after the start it may still be this script's own copy.
+    if ((tries > 10)) && ! pid_of "$i" >/dev/null; then
       tail -n 5 "$dir/node-$i/log" >&2
       fail "node $i did not start"
     fi
@@ -142,6 +143,7 @@ cut_off() {
     if in_namespaces; then
       ip -n "$(namespace "$i")" route add blackhole "$subnet.$j/32" 2>/dev/null || true
     else
+      if [ ! -e "$dir/node-$j/id" ]; then remember_id "$j"; fi
       list+=("\"$(cat "$dir/node-$j/id")\"")
     fi
   done
