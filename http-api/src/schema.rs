@@ -78,6 +78,20 @@ documented! {
     struct AssetAnswer {
         success: bool,
         data: AssetObject,
+        /// Who else has an asset of this name, if anybody.
+        #[schema(required = false)]
+        also_at: Vec<OtherAsset>,
+        /// Who did not answer, if anybody.
+        #[schema(required = false)]
+        federation: crate::federation::Federation,
+    }
+
+    /// An asset of the same name on another node.
+    struct OtherAsset {
+        assets_db_id: String,
+        asset_id: String,
+        /// Whether its content is that of `data`.
+        same_content: bool,
     }
 
     /// An upload that was taken, or had been taken before.

@@ -1,4 +1,4 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -9,6 +9,7 @@ pub mod liveness;
 mod members;
 mod node;
 mod peers;
+pub mod query;
 pub mod registry;
 pub mod storage;
 pub mod swarm;

@@ -15,6 +15,7 @@ use crate::blobs::{self, Blobs};
 use crate::catalog::{self, Catalog, Owner};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
 use crate::swarm::{self, Swarm};
 use crate::{members, sweeper};
@@ -32,6 +33,8 @@ pub struct Config {
     pub swarm: swarm::Config,
     /// Who is alive.
     pub liveness: liveness::Config,
+    /// How it asks the others and is asked.
+    pub query: query::Config,
     /// The address that HTTP is really bound to.
     pub http_addr: SocketAddr,
     /// Where clients reach the node; `None` means `http://` and the bound address.
@@ -52,6 +55,7 @@ impl Default for Config {
             labels: Vec::new(),
             swarm: swarm::Config::default(),
             liveness: liveness::Config::default(),
+            query: query::Config::default(),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 4000)),
             public_url: None,
             blobs: blobs::Config::default(),
@@ -159,6 +163,7 @@ struct Inner {
     swarm: Swarm,
     registry: Registry,
     liveness: Liveness,
+    queries: Queries,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -197,6 +202,9 @@ impl Node {
             config: config.liveness.clone(),
         };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
+        let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
+        let network = (&swarm, &registry, &liveness);
+        let queries = Queries::start(&mut tasks, own, catalog.clone(), network, config.query.clone());
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -210,6 +218,7 @@ impl Node {
             swarm,
             registry,
             liveness,
+            queries,
             started,
             tasks,
         };
@@ -271,6 +280,12 @@ impl Node {
         &self.inner.liveness
     }
 
+    /// Answers for the whole federation.
+    #[must_use]
+    pub fn queries(&self) -> &Queries {
+        &self.inner.queries
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
@@ -328,5 +343,6 @@ impl Node {
         self.inner.swarm.metrics().register(metrics);
         self.inner.registry.register_metrics(metrics);
         self.inner.liveness.register(metrics);
+        self.inner.queries.register(metrics);
     }
 }

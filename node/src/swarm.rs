@@ -50,6 +50,14 @@ pub struct Config {
     pub clock: Clock,
 }
 
+impl Config {
+    /// Whether strangers cannot join: there is a network key, or only this machine reaches the node.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.network_key.is_some() || self.listen.iter().all(|listen| address::is_loopback(listen))
+    }
+}
+
 /// Tells the time since some start.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Instant + Send + Sync>);
@@ -246,6 +254,8 @@ pub enum Service {
     Forward,
     /// Queries.
     Query,
+    /// Changes of assets that belong to another node.
+    Write,
 }
 
 impl Service {
@@ -256,6 +266,7 @@ impl Service {
             Self::Liveness => "liveness",
             Self::Forward => "forward",
             Self::Query => "query",
+            Self::Write => "write",
         }
     }
 }

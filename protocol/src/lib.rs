@@ -9,4 +9,5 @@ pub mod ids;
 pub mod limits;
 pub mod liveness;
 pub mod network;
+pub mod query;
 pub mod registry;

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use assetmesh_protocol::codec::TooLong;
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::registry::{
-    ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Patch, SyncAnswer, SyncAsk, TooLong,
+    ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Patch, SyncAnswer, SyncAsk,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;

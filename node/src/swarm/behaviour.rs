@@ -39,6 +39,7 @@ pub(super) struct Behaviour {
     pub(super) liveness: Requests,
     pub(super) forward: Requests,
     pub(super) query: Requests,
+    pub(super) write: Requests,
     pub(super) dht: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
 }
@@ -109,6 +110,7 @@ impl Behaviour {
             liveness: requests(names, Service::Liveness),
             forward: requests(names, Service::Forward),
             query: requests(names, Service::Query),
+            write: requests(names, Service::Write),
             dht: dht(names, local),
             mdns: mdns.into(),
         })
@@ -121,6 +123,7 @@ impl Behaviour {
             Service::Liveness => &mut self.liveness,
             Service::Forward => &mut self.forward,
             Service::Query => &mut self.query,
+            Service::Write => &mut self.write,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::entry_id::EntryId;
 use super::envelope::Envelope;
 use super::record::{RecordKey, Version};
-use crate::codec::{self, CodecError, Decode, Encode};
+use crate::codec::{Decode, Encode, frames};
 
 /// How many buckets the keys fall into, by their first byte.
 pub const BUCKETS: usize = 256;
@@ -156,36 +156,6 @@ impl ForwardAsk {
     pub fn entry(&self) -> Option<EntryId> {
         EntryId::new(self.entry.as_str()).ok()
     }
-}
-
-/// Bytes of a message, or why it does not fit.
-type Encoded = Result<Vec<u8>, TooLong>;
-
-/// A message that no node would take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message is too long to send")]
-pub struct TooLong;
-
-macro_rules! frames {
-    ($($message:ty: $encode:ident, $decode:ident;)+) => {$(
-        impl $message {
-            /// Its bytes on the wire.
-            ///
-            /// # Errors
-            /// When it is too long.
-            pub fn encode(&self) -> Encoded {
-                codec::$encode(self).map_err(|_| TooLong)
-            }
-
-            /// Reads bytes from the wire.
-            ///
-            /// # Errors
-            /// Bytes that are not one whole message.
-            pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-                codec::$decode(bytes)
-            }
-        }
-    )+};
 }
 
 frames! {
