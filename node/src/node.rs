@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::actor::Tasks;
 use crate::blobs::{self, Blobs};
 use crate::catalog::{self, Catalog, Owner};
+use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
 use crate::registry::{self, Registry};
@@ -40,6 +41,8 @@ pub struct Config {
     pub blobs: blobs::Config,
     /// The catalog.
     pub catalog: catalog::Config,
+    /// Content of other nodes.
+    pub fetch: fetch::Config,
     /// The sweeper.
     pub sweeper: sweeper::Config,
 }
@@ -56,6 +59,7 @@ impl Default for Config {
             public_url: None,
             blobs: blobs::Config::default(),
             catalog: catalog::Config::default(),
+            fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
         }
     }
@@ -159,6 +163,7 @@ struct Inner {
     swarm: Swarm,
     registry: Registry,
     liveness: Liveness,
+    fetch: Fetch,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -197,6 +202,8 @@ impl Node {
             config: config.liveness.clone(),
         };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
+        let stores = (&blobs, &catalog);
+        let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -210,6 +217,7 @@ impl Node {
             swarm,
             registry,
             liveness,
+            fetch,
             started,
             tasks,
         };
@@ -271,6 +279,12 @@ impl Node {
         &self.inner.liveness
     }
 
+    /// Content of other nodes.
+    #[must_use]
+    pub fn fetch(&self) -> &Fetch {
+        &self.inner.fetch
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
@@ -328,5 +342,6 @@ impl Node {
         self.inner.swarm.metrics().register(metrics);
         self.inner.registry.register_metrics(metrics);
         self.inner.liveness.register(metrics);
+        self.inner.fetch.metrics().register(metrics);
     }
 }

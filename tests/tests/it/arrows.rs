@@ -65,13 +65,14 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("registry", &["actor", "catalog", "clock", "identity", "storage", "swarm"]),
     ("members", &["actor", "registry"]),
     ("liveness", &["actor", "clock", "identity", "swarm"]),
+    ("fetch", &["actor", "blobs", "catalog", "liveness", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     (
         "node",
         &[
-            "actor", "blobs", "catalog", "clock", "identity", "liveness", "members", "registry", "storage",
-            "swarm", "sweeper", "verify",
+            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "registry",
+            "storage", "swarm", "sweeper", "verify",
         ],
     ),
     ("peers", &["clock", "identity", "liveness", "node", "registry"]),
