@@ -15,4 +15,5 @@ mod it {
     mod objects;
     mod shutdown;
     mod support;
+    mod transfer;
 }
