@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use assetmesh_node::{blobs, catalog, query, registry};
+use assetmesh_node::{blobs, catalog, fetch, query, registry};
 use assetmesh_protocol::asset::AssetError;
 use assetmesh_protocol::document::JsonError;
 use assetmesh_protocol::filter::{FilterError, SortError};
@@ -367,6 +367,21 @@ impl From<blobs::Error> for ApiError {
     }
 }
 
+impl From<fetch::Error> for ApiError {
+    fn from(error: fetch::Error) -> Self {
+        use fetch::Error;
+        match error {
+            Error::NotFound(_) => Self::not_found("File not found"),
+            Error::Failed(_) => {
+                let sentence = "other nodes claim to hold the content, and none of them gives it";
+                Self::new(StatusCode::BAD_GATEWAY, "no_provider", sentence).because(error)
+            }
+            Error::Busy => Self::busy(),
+            Error::Stopped => Self::stopped(error),
+        }
+    }
+}
+
 impl From<AssetError> for ApiError {
     fn from(error: AssetError) -> Self {
         Self::bad_request(error.code(), error.to_string())
@@ -458,6 +473,8 @@ mod tests {
             (ApiError::from(blobs::Error::Full), (507, "disk_full")),
             (ApiError::from(blobs::Error::Busy), (503, "busy")),
             (ApiError::from(blobs::Error::Stopped), (503, "unavailable")),
+            (ApiError::from(fetch::Error::Failed("x".into())), (502, "no_provider")),
+            (ApiError::from(fetch::Error::Busy), (503, "busy")),
             (ApiError::range_outside(5), (416, "bad_range")),
             (ApiError::json_too_large(), (413, "too_large")),
             (ApiError::deadline(), (504, "deadline")),

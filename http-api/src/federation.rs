@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use assetmesh_node::Node;
+use assetmesh_node::fetch;
 use assetmesh_node::query::{Counts, Report};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -67,6 +68,37 @@ pub(crate) struct Federation {
 }
 
 impl Federation {
+    /// What became of the members that were asked who holds some content. This node does not hold it.
+    pub(crate) fn of_search(node: &Node, coverage: &fetch::Coverage, took: Duration) -> Self {
+        let peers = node.peers();
+        let count = |is_it: fn(&fetch::Missing) -> bool| {
+            coverage.missing.iter().filter(|(_, why)| is_it(why)).count() as u64
+        };
+        let nodes = Nodes {
+            known: coverage.known + 1,
+            alive: coverage.asked + 1,
+            asked: coverage.asked + 1,
+            answered: coverage.answered + 1,
+            timed_out: count(|why| matches!(why, fetch::Missing::TimedOut)),
+            failed: count(|why| matches!(why, fetch::Missing::Failed(_) | fetch::Missing::False)),
+            busy: count(|why| matches!(why, fetch::Missing::Busy)),
+            departed: coverage.departed,
+            ..Nodes::default()
+        };
+        let missing = coverage.missing.iter().map(|(key, why)| {
+            let assets_db_id = key.assets_db_id().to_string();
+            let peer = peers.iter().find(|peer| peer.assets_db_id == assets_db_id);
+            let name = peer.map(|peer| peer.name.clone()).unwrap_or_default();
+            Missing { assets_db_id, name, reason: why.to_string() }
+        });
+        Self {
+            complete: coverage.missing.is_empty(),
+            nodes,
+            missing: missing.collect(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// This node alone, whose answer is whole or lacks something for a reason.
     pub(crate) fn of_one(node: &Node, gap: Option<String>, took: Duration) -> Self {
         let one = Nodes { known: 1, alive: 1, asked: 1, ..Nodes::default() };

@@ -287,7 +287,7 @@ refusals! {
     /// A route for the operator of the node.
     Operating = [400, 403, 408, 413, 415, 431, 500, 503];
     /// A route that serves content.
-    Serving = [404, 416, 431, 500, 503];
+    Serving = [404, 416, 431, 500, 502, 503];
     /// A route that tells whether the node can work.
     Probing = [431, 500, 503];
 }

@@ -1,9 +1,10 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
 pub mod catalog;
 pub mod clock;
+pub mod fetch;
 pub mod identity;
 pub mod liveness;
 mod members;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::actor::Tasks;
 use crate::blobs::{self, Blobs};
 use crate::catalog::{self, Catalog, Owner};
+use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
 use crate::query::{self, Queries};
@@ -43,6 +44,8 @@ pub struct Config {
     pub blobs: blobs::Config,
     /// The catalog.
     pub catalog: catalog::Config,
+    /// Content of other nodes.
+    pub fetch: fetch::Config,
     /// The sweeper.
     pub sweeper: sweeper::Config,
 }
@@ -60,6 +63,7 @@ impl Default for Config {
             public_url: None,
             blobs: blobs::Config::default(),
             catalog: catalog::Config::default(),
+            fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
         }
     }
@@ -164,6 +168,7 @@ struct Inner {
     registry: Registry,
     liveness: Liveness,
     queries: Queries,
+    fetch: Fetch,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -205,6 +210,8 @@ impl Node {
         let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
         let network = (&swarm, &registry, &liveness);
         let queries = Queries::start(&mut tasks, own, catalog.clone(), network, config.query.clone());
+        let stores = (&blobs, &catalog);
+        let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -219,6 +226,7 @@ impl Node {
             registry,
             liveness,
             queries,
+            fetch,
             started,
             tasks,
         };
@@ -286,6 +294,12 @@ impl Node {
         &self.inner.queries
     }
 
+    /// Content of other nodes.
+    #[must_use]
+    pub fn fetch(&self) -> &Fetch {
+        &self.inner.fetch
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
@@ -344,5 +358,6 @@ impl Node {
         self.inner.registry.register_metrics(metrics);
         self.inner.liveness.register(metrics);
         self.inner.queries.register(metrics);
+        self.inner.fetch.metrics().register(metrics);
     }
 }

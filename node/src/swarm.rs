@@ -11,13 +11,18 @@ mod metrics;
 mod network_key;
 mod peers;
 mod state;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod transport;
 
-pub use limits::{ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX};
+pub use limits::{
+    ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEER_MAX,
+    STREAMS_WAITING_MAX,
+};
 pub use metrics::Metrics;
 pub use network_key::NetworkKeyError;
+pub use streams::{Incoming, PeerStream};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -304,6 +309,8 @@ pub enum Offence {
     Oversized,
     /// It sent more often than it may.
     Flooding,
+    /// It sent content that is not what it was asked for.
+    FalseContent,
 }
 
 impl Offence {
@@ -314,6 +321,7 @@ impl Offence {
             Self::Malformed => "malformed",
             Self::Oversized => "oversized",
             Self::Flooding => "flooding",
+            Self::FalseContent => "false_content",
         }
     }
 }
@@ -325,6 +333,7 @@ pub struct Swarm {
     attached: Arc<watch::Sender<Attached>>,
     listening: watch::Receiver<Vec<String>>,
     links: watch::Receiver<Links>,
+    opener: watch::Receiver<streams::Opener>,
     network_id: NetworkId,
     metrics: Metrics,
 }
@@ -335,6 +344,7 @@ struct Attached {
     gossip: Option<mpsc::Sender<Gossip>>,
     links: Vec<mpsc::Sender<LinkEvent>>,
     services: BTreeMap<Service, mpsc::Sender<Request>>,
+    streams: Option<mpsc::Sender<Incoming>>,
 }
 
 impl Swarm {
@@ -392,6 +402,23 @@ impl Swarm {
         self.attached.send_modify(|attached| {
             attached.services.insert(service, to);
         });
+    }
+
+    /// Takes the streams that peers open from now on. One that finds the mailbox full is answered "busy".
+    pub fn attach_streams(&self, to: mpsc::Sender<Incoming>) {
+        self.attached.send_modify(|attached| attached.streams = Some(to));
+    }
+
+    /// Opens a stream to a linked peer.
+    ///
+    /// # Errors
+    /// When the peer is not linked, does not take it in time, or takes no streams.
+    pub async fn open_stream(&self, peer: NodeKey, within: Duration) -> Result<PeerStream, Error> {
+        if !self.links.borrow().contains_key(&peer) {
+            return Err(Error::Unreachable("it is not linked".to_owned()));
+        }
+        let opener = self.opener.borrow().clone();
+        opener.open(peer, within).await
     }
 
     /// Hands a message to the gossip of the federation. It is not an error that nobody is there to hear it.

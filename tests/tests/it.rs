@@ -17,4 +17,5 @@ mod it {
     mod shutdown;
     mod sim;
     mod support;
+    mod transfer;
 }
