@@ -232,7 +232,21 @@ impl ApiError {
 
     /// What the log should say, if this is not the client's mistake.
     pub(crate) fn fault(&self) -> Option<&str> {
-        self.0.status.is_server_error().then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
+        // What peers, probed services and quotas do is no fault of this node, and clients can bring it about at will.
+        const NOT_OURS: [&str; 10] = [
+            "owner_unreachable",
+            "busy",
+            "quota",
+            "deadline",
+            "bad_public_url",
+            "address_refused",
+            "unreachable",
+            "timeout",
+            "unhealthy",
+            "no_provider",
+        ];
+        let ours = self.0.status.is_server_error() && !NOT_OURS.contains(&self.0.code);
+        ours.then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
     }
 
     /// The body of the answer. `told_twice` repeats the sentence under `message`.

@@ -143,7 +143,7 @@ documented! {
     #[serde(deny_unknown_fields)]
     struct NewEntry {
         /// An id of the caller's own; without it there is a new UUID.
-        #[schema(required = false, min_length = 1, max_length = 128)]
+        #[schema(required = false, max_length = 128)]
         asset_registry_id: Option<String>,
         #[schema(required = false)]
         asset_registry_name: Option<String>,
@@ -277,7 +277,7 @@ refusals! {
     /// A route that reads one thing by its name.
     Reading = [400, 404, 431, 500, 503];
     /// A route that creates from a JSON body.
-    Creating = [400, 408, 409, 413, 415, 429, 431, 500, 503, 507];
+    Creating = [400, 403, 408, 409, 413, 415, 429, 431, 500, 503, 507];
     /// A route that changes one thing by its name.
     Updating = [400, 403, 404, 408, 409, 413, 415, 429, 431, 500, 503, 507];
     /// A route that deletes one thing by its name.

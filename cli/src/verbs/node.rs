@@ -31,6 +31,7 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let node =
         Node::start(node_config(&settings, bound)).map_err(|error| refused(&error, &settings.data_dir))?;
     tracing::info!("{}", banner(&settings, bound));
+    tracing::info!("peers reach this node at {}", node.swarm().listen_addrs().join(" "));
 
     let stop = CancellationToken::new();
     let serving =

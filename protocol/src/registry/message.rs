@@ -100,6 +100,8 @@ pub struct ForwardAsk {
     entry: String,
     /// What to do.
     pub change: ForwardedChange,
+    /// The owner's word that it is there; see [`ForwardedChange::Permit`].
+    pub permit: [u8; 16],
 }
 
 /// What to do to an entry.
@@ -109,6 +111,9 @@ pub enum ForwardedChange {
     Update(String),
     /// Delete it.
     Delete,
+    /// Nothing yet: asks for the permit that a change needs. It is good for some seconds, so that a change that lay
+    /// in a network or before a stopped process, and was given up by its asker, is not made later.
+    Permit,
 }
 
 /// The owner's answer.
@@ -118,6 +123,8 @@ pub enum ForwardAnswer {
     Done(Envelope),
     /// Not done; nothing was changed.
     Refused(ForwardRefusal),
+    /// A permit for one change, soon.
+    Permit([u8; 16]),
 }
 
 /// Why an owner did not do it.
@@ -142,13 +149,15 @@ pub enum ForwardRefusal {
     Busy,
     /// It failed.
     Failed,
+    /// The permit is too old, or none of its own.
+    Late,
 }
 
 impl ForwardAsk {
     /// A change to an entry.
     #[must_use]
-    pub fn new(entry: &EntryId, change: ForwardedChange) -> Self {
-        Self { entry: entry.as_str().to_owned(), change }
+    pub fn new(entry: &EntryId, change: ForwardedChange, permit: [u8; 16]) -> Self {
+        Self { entry: entry.as_str().to_owned(), change, permit }
     }
 
     /// The entry's id, if it is one.
