@@ -53,7 +53,7 @@ impl State {
     pub(super) fn take_claims(&mut self, from: NodeKey, claims: Vec<Arc<Claim>>) {
         for claim in claims {
             let genuine = if claim.target == self.me {
-                self.defend(&claim)
+                self.defend(from, &claim)
             } else if let Some(slot) = self.table.find(&claim.target) {
                 self.take_claim(from, slot, claim)
             } else {
@@ -271,8 +271,12 @@ impl State {
     }
 
     /// Somebody says something of this node that it has not said last: it says that it lives. False if that is forged.
-    fn defend(&mut self, claim: &Claim) -> bool {
+    fn defend(&mut self, from: NodeKey, claim: &Claim) -> bool {
         let newer = claim.precedence() > self.own.precedence() && claim.incarnation < u64::MAX;
+        if !newer && !claim.standing.is_own_word() {
+            // Said of a former life: who passes it on has not heard of this one.
+            self.send(from, Message::Claims(vec![self.own.clone()]));
+        }
         if !newer || self.now < self.rumours.next_defence {
             return true;
         }

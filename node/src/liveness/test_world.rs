@@ -254,6 +254,11 @@ impl World {
             .unwrap_or_else(|| panic!("{target} is not {state} for all after {most} s: {:?}", self.changes))
     }
 
+    /// The last message on its way to a node.
+    pub(super) fn sent_to(&self, at: usize) -> Option<Message> {
+        self.mail.iter().rev().find(|(_, to, _)| *to == at).map(|(_, _, message)| message.clone())
+    }
+
     /// The nonce that a node was asked to bring a proof for.
     pub(super) fn asked_nonce(&self, at: usize) -> Option<u64> {
         self.nonces.iter().find(|(to, _)| *to == at).map(|(_, nonce)| *nonce)

@@ -265,6 +265,20 @@ fn a_node_whose_clock_went_back_counts_on_from_what_others_remember() {
 }
 
 #[test]
+fn who_is_told_what_was_said_of_a_former_life_answers_with_the_present_one() {
+    let mut world = monitored(20);
+    let former = world.nodes[3].state.incarnation() - 1;
+    world.give(
+        3,
+        Input::Message { from: key(5), message: claims([claim(3, former, Standing::Down, &[5, 6])]) },
+    );
+    assert_eq!(
+        world.sent_to(5),
+        Some(Message::Claims(vec![Arc::new(claim(3, former + 1, Standing::Alive, &[3]))]))
+    );
+}
+
+#[test]
 fn claims_that_got_lost_are_made_up_for() {
     let mut world = monitored(20);
     // Node 0 hears nothing of what happens meanwhile, and is heard by its monitors only after the cut.
