@@ -272,6 +272,19 @@ async fn an_answer_to_a_peer_is_no_longer_than_a_message() {
 }
 
 #[tokio::test]
+async fn a_row_that_fits_no_message_is_not_passed_over_in_silence() {
+    let (node, other) = (TestNode::new(0), TestNode::new(1));
+    let long = "x".repeat(ROWS_BYTES_MAX);
+    let body = json!({"asset_name": "long", "asset_metadata": {"n": 1, "text": long}});
+    let draft = Draft::external(&Document::from_value(&body).unwrap()).unwrap();
+    other.queries.shared.catalog.create_external(draft).await.unwrap();
+    node.meet(1, other.honest());
+    let page = node.page("", 10, None).await;
+    assert_eq!((page.rows.len(), page.report.complete, page.report.nodes.partial), (0, false, 1));
+    assert_eq!(page.report.missing[0].reason, "a row is too long to send");
+}
+
+#[tokio::test]
 async fn a_liar_is_dropped_named_and_penalised_and_the_others_stand() {
     let cases = [
         ("another's row", says(vec![row(1, 0, "l")], End::Whole)),
