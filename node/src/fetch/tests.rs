@@ -398,3 +398,35 @@ async fn a_transfer_ends_when_nobody_wants_it_any_more() {
     }
     assert!(asker.fetch.metrics().bytes_in() < bytes.len() as u64);
 }
+
+/// What a node answers to exactly these bytes.
+async fn answer_to(asker: &Member, holder: &Member, question: &[u8]) -> Vec<u8> {
+    let mut stream = asker.swarm.open_stream(holder.key, WITHIN).await.unwrap();
+    stream.write_all(question).await.unwrap();
+    stream.close().await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(WITHIN, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn questions_that_cannot_be_answered_are_refused() {
+    let (asker, holders, id) = federation(1, &content(100_000, 8)).await;
+    for (start, end) in [(0, 0), (1, 100_000), (0, 5), (16_384, 16_384), (0, 100_001), (u64::MAX, 0)] {
+        let question = BlobAsk::new(&id, BlobWant::Range { start, end }).encode().unwrap();
+        assert_eq!(answer_to(&asker, &holders[0], &question).await, [2], "{start}..{end}");
+    }
+    let absent = BlobAsk::new(&AssetId::of(b"absent"), BlobWant::Head).encode().unwrap();
+    assert_eq!(answer_to(&asker, &holders[0], &absent).await, [3]);
+    let penalised = |holder: &Member| holder.swarm.metrics().offences(swarm::Offence::Malformed);
+    assert_eq!(penalised(&holders[0]), 0);
+    for question in [&b""[..], b"\x01", &[7; 100]] {
+        assert_eq!(answer_to(&asker, &holders[0], question).await, [2]);
+    }
+    let until = Instant::now() + WITHIN;
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    while penalised(&holders[0]) < 3 {
+        assert!(Instant::now() < until, "nobody is blamed");
+        looks.tick().await;
+    }
+}
