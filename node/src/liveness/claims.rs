@@ -134,6 +134,10 @@ impl State {
     /// Believes a claim that is newer than what was known, and passes it on.
     pub(super) fn accept(&mut self, from: Option<NodeKey>, slot: Slot, claim: Arc<Claim>) {
         self.table.set_claim(slot, claim.clone());
+        self.doubts.settle(slot, claim.precedence());
+        if claim.standing == Standing::Suspect {
+            self.stand_by(slot);
+        }
         self.spread(claim.clone(), from);
         self.believe(from, slot, &claim);
     }
