@@ -17,7 +17,7 @@ pub(crate) use self::federation::{
     RegistryVerb, UnblockArgs,
 };
 use crate::edits::{MetaEdit, PathEdit};
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, Span};
+use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
 
 /// A federation of asset databases without a centre.
 #[derive(Debug, Parser)]
@@ -111,6 +111,9 @@ pub(crate) struct NodeRunArgs {
     /// Look for nodes in the local network by mDNS [env: ASSETMESH_MDNS]
     #[arg(long)]
     pub(crate) mdns: bool,
+    /// Whose changes of this node's assets are taken [env: ASSETMESH_REMOTE_WRITES] [default: members if the federation has a key or peers reach this node only on loopback, else deny]
+    #[arg(long, value_name = "WHOSE")]
+    pub(crate) remote_writes: Option<RemoteWrites>,
     /// Whom /check_health may call [env: ASSETMESH_PROBE] [default: any]
     #[arg(long, value_name = "REACH")]
     pub(crate) probe: Option<ProbeReach>,

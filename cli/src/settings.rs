@@ -13,7 +13,7 @@ use assetmesh_http_api::Reach;
 use self::file::{FederationSection, FileSettings, HttpSection};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, Span};
+use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, RemoteWrites, Span};
 
 /// A token is a header line; more than this is a wrong file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -63,6 +63,8 @@ pub(crate) struct Federation {
     pub(crate) bootstrap: Vec<String>,
     /// Whether to look around in the local network. Off: it tells everybody there that the node exists.
     pub(crate) mdns: bool,
+    /// Whose changes of its assets it takes. Without a word, members' if strangers cannot join.
+    pub(crate) remote_writes: Option<RemoteWrites>,
 }
 
 /// How a client verb reaches its node.
@@ -157,6 +159,7 @@ impl<'a> Layers<'a> {
             p2p: list(&args.p2p, "ASSETMESH_P2P", file.p2p).unwrap_or_else(|| vec![DEFAULT_P2P.to_owned()]),
             bootstrap: list(&args.bootstrap, "ASSETMESH_BOOTSTRAP", file.bootstrap).unwrap_or_default(),
             mdns: self.pick(args.mdns.then_some(true), "ASSETMESH_MDNS", file.mdns)?.unwrap_or_default(),
+            remote_writes: self.pick(args.remote_writes, "ASSETMESH_REMOTE_WRITES", file.remote_writes)?,
         })
     }
 

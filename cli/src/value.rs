@@ -140,6 +140,28 @@ impl From<ProbeReach> for Reach {
     }
 }
 
+/// Whose changes of this node's assets are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RemoteWrites {
+    /// Only those of clients of this node
+    Deny,
+    /// Also those that other members of the federation hand on
+    Members,
+}
+
+impl FromStr for RemoteWrites {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text {
+            "deny" => Ok(Self::Deny),
+            "members" => Ok(Self::Members),
+            _ => Err(Unfit(format!("`{text}` does not say whose changes are taken: deny or members"))),
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -1,6 +1,7 @@
 //! Assets by name: `POST /asset` and `GET`, `PUT`, `DELETE /asset/<uri or record id>`.
 
 use assetmesh_node::catalog::Asset;
+use assetmesh_node::query::{Changed, Found, Place};
 use assetmesh_protocol::asset::{Draft, Patch};
 use axum::extract::State;
 use axum::response::Response;
@@ -11,7 +12,7 @@ use crate::answer::Answer;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::{Json, tail};
-use crate::federation::Scope;
+use crate::federation::{Federation, Scope};
 use crate::params::Params;
 use crate::schema::{self, AssetAnswer, ChangeAnswer, Creating, Deleting, NewAsset, Reading, Updating};
 
@@ -29,6 +30,10 @@ struct Change<'a> {
 impl<'a> Change<'a> {
     fn of(asset: &'a Asset, message: &'static str) -> Self {
         Self { id: asset.record.to_string(), message, asset_uri: asset.uri() }
+    }
+
+    fn made(changed: &'a Changed, message: &'static str) -> Self {
+        Self { id: changed.record.to_string(), message, asset_uri: &changed.uri }
     }
 }
 
@@ -51,40 +56,65 @@ pub(crate) async fn create(State(app): State<App>, Json(body): Json) -> Result<R
     responses((status = 200, description = "The asset", body = AssetAnswer), Reading))]
 pub(crate) async fn read(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
-    let mut params = Params::parse(uri.query())?;
-    params.word("scope", &Scope::WORDS)?;
-    if let Some(owner) = params.text("assets_db_id")
-        && owner != app.node.assets_db_id()
-    {
-        return Err(ApiError::not_found(MISSING));
+    let place = place(&app, uri.query())?;
+    let looked = app.node.queries().look(&key, &place).await;
+    let Found { asset, also_at, report } =
+        looked.map_err(|error| ApiError::from(error).or_missing(MISSING))?;
+    let mut answer = Answer::new().document("data", &asset.document);
+    if !also_at.is_empty() {
+        answer = answer.member("also_at", &also_at)?;
     }
-    let asset = app.node.catalog().find(&key)?.ok_or_else(|| ApiError::not_found(MISSING))?;
-    Ok(Answer::new().document("data", &asset.document).send(StatusCode::OK))
+    if !report.complete {
+        answer = answer.member("federation", &Federation::from(&report))?;
+    }
+    Ok(answer.send(StatusCode::OK))
 }
 
-/// Sets members of an asset, whole or by dotted path.
+/// Which node's asset is meant.
+fn place(app: &App, query: Option<&str>) -> Result<Place, ApiError> {
+    let mut params = Params::parse(query)?;
+    let scope = params.word("scope", &Scope::WORDS)?;
+    Ok(match (params.text("assets_db_id"), scope) {
+        (Some(id), Some(Scope::Local)) if id != app.node.assets_db_id() => {
+            return Err(ApiError::not_found(MISSING));
+        }
+        (_, Some(Scope::Local)) => Place::Here,
+        (Some(id), _) => Place::At(id),
+        (None, _) => Place::Anywhere,
+    })
+}
+
+/// Sets members of an asset, whole or by dotted path. Reaches the owner through any node.
 #[utoipa::path(put, path = "/asset/{*uri}", tag = "assets", request_body = schema::Patch,
-    params(("uri" = String, Path, description = "The asset's uri or record id")),
+    params(
+        ("uri" = String, Path, description = "The asset's uri or record id"),
+        ("assets_db_id" = Option<String>, Query, description = "Only the asset of this node"),
+        ("scope" = inline(Option<Scope>), Query, description = "Where to look"),
+    ),
     responses((status = 200, description = "Updated", body = ChangeAnswer), Updating))]
 pub(crate) async fn update(State(app): State<App>, uri: Uri, Json(body): Json) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
     let patch = Patch::parse(&body)?;
-    let updated = app.node.catalog().update(&key, patch).await;
+    let updated = app.node.queries().update(&key, &place(&app, uri.query())?, patch).await;
     let missing = |error| ApiError::from(error).or_missing("No document found to update");
-    let asset = updated.map_err(missing)?;
-    let change = Change::of(&asset, "Asset updated");
+    let changed = updated.map_err(missing)?;
+    let change = Change::made(&changed, "Asset updated");
     Ok(Answer::new().member("data", &change)?.send(StatusCode::OK))
 }
 
-/// Deletes an asset, and its content once nothing refers to it.
+/// Deletes an asset, and its content once nothing refers to it. Reaches the owner through any node.
 #[utoipa::path(delete, path = "/asset/{*uri}", tag = "assets",
-    params(("uri" = String, Path, description = "The asset's uri or record id")),
+    params(
+        ("uri" = String, Path, description = "The asset's uri or record id"),
+        ("assets_db_id" = Option<String>, Query, description = "Only the asset of this node"),
+        ("scope" = inline(Option<Scope>), Query, description = "Where to look"),
+    ),
     responses((status = 200, description = "Deleted", body = ChangeAnswer), Deleting))]
 pub(crate) async fn delete(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
-    let deleted = app.node.catalog().delete(&key).await;
+    let deleted = app.node.queries().delete(&key, &place(&app, uri.query())?).await;
     let missing = |error| ApiError::from(error).or_missing("No document found to delete");
-    let asset = deleted.map_err(missing)?;
-    let change = Change::of(&asset, "Asset deleted");
+    let changed = deleted.map_err(missing)?;
+    let change = Change::made(&changed, "Asset deleted");
     Ok(Answer::new().member("data", &change)?.send(StatusCode::OK))
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use assetmesh_node::{blobs, catalog, registry};
+use assetmesh_node::{blobs, catalog, fetch, query, registry};
 use assetmesh_protocol::asset::AssetError;
 use assetmesh_protocol::document::JsonError;
 use assetmesh_protocol::filter::{FilterError, SortError};
@@ -18,6 +18,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::config::JSON_BYTES_MAX;
+use crate::federation::Federation;
 use crate::multipart::Malformed;
 use crate::probe::Unwell;
 
@@ -40,6 +41,10 @@ pub(crate) struct Refusal<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     federation: Option<&'a Value>,
+    /// Who has an asset of the name, where several do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    also_at: Option<&'a Value>,
 }
 
 /// Why a request is refused or failed.
@@ -53,13 +58,16 @@ struct Inner {
     sentence: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
     federation: Option<Value>,
+    also_at: Option<Value>,
     cause: Option<String>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
         let sentence = sentence.into();
-        Self(Box::new(Inner { status, code, sentence, header: None, federation: None, cause: None }))
+        let inner =
+            Inner { status, code, sentence, header: None, federation: None, also_at: None, cause: None };
+        Self(Box::new(inner))
     }
 
     fn because(mut self, cause: impl Display) -> Self {
@@ -210,7 +218,11 @@ impl ApiError {
 
     /// Says what is missing in the words of the route.
     pub(crate) fn or_missing(self, sentence: &'static str) -> Self {
-        if self.0.status == StatusCode::NOT_FOUND { Self::not_found(sentence) } else { self }
+        let mut worded = self;
+        if worded.0.status == StatusCode::NOT_FOUND {
+            worded.0.sentence = Cow::Borrowed(sentence);
+        }
+        worded
     }
 
     /// The public sentence.
@@ -220,7 +232,21 @@ impl ApiError {
 
     /// What the log should say, if this is not the client's mistake.
     pub(crate) fn fault(&self) -> Option<&str> {
-        self.0.status.is_server_error().then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
+        // What peers, probed services and quotas do is no fault of this node, and clients can bring it about at will.
+        const NOT_OURS: [&str; 10] = [
+            "owner_unreachable",
+            "busy",
+            "quota",
+            "deadline",
+            "bad_public_url",
+            "address_refused",
+            "unreachable",
+            "timeout",
+            "unhealthy",
+            "no_provider",
+        ];
+        let ours = self.0.status.is_server_error() && !NOT_OURS.contains(&self.0.code);
+        ours.then(|| self.0.cause.as_deref().unwrap_or(self.sentence()))
     }
 
     /// The body of the answer. `told_twice` repeats the sentence under `message`.
@@ -231,6 +257,7 @@ impl ApiError {
             code: self.0.code,
             message: told_twice.then_some(self.sentence()),
             federation: self.0.federation.as_ref(),
+            also_at: self.0.also_at.as_ref(),
         };
         serde_json::to_vec(&refusal).expect("three strings and a bool are JSON")
     }
@@ -277,6 +304,41 @@ impl From<catalog::Error> for ApiError {
     }
 }
 
+impl From<query::Error> for ApiError {
+    fn from(error: query::Error) -> Self {
+        use query::Error;
+        let sentence = error.to_string();
+        let unreachable =
+            |sentence| Self::new(StatusCode::SERVICE_UNAVAILABLE, "owner_unreachable", sentence);
+        match error {
+            Error::Catalog(error) => error.into(),
+            Error::NotFound(report) if report.complete => Self::not_found("No document found"),
+            Error::NotFound(report) => {
+                Self::not_found("No document found").told_by_federation(&Federation::from(&*report))
+            }
+            Error::Ambiguous(holders) => {
+                let mut error = Self::new(StatusCode::CONFLICT, "ambiguous", sentence);
+                error.0.also_at = serde_json::to_value(&holders).ok();
+                error
+            }
+            Error::OwnerUnreachable { report, .. } => {
+                unreachable(sentence).told_by_federation(&Federation::from(&*report))
+            }
+            Error::Unconfirmed(_) => unreachable(sentence),
+            Error::Forbidden => Self::forbidden(sentence),
+            Error::OwnerRefused { code, message } => Self::bad_request(owner_code(&code), message),
+            Error::ChangeTooLong => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence),
+        }
+    }
+}
+
+/// The owner's word for a mistake, if it is one of ours.
+fn owner_code(code: &str) -> &'static str {
+    const KNOWN: [&str; 7] =
+        ["wrong_type", "unknown_member", "read_only", "missing_member", "too_long", "bad_path", "bad_json"];
+    KNOWN.into_iter().find(|known| *known == code).unwrap_or("owner_refused")
+}
+
 impl From<registry::Error> for ApiError {
     fn from(error: registry::Error) -> Self {
         use registry::Error;
@@ -315,6 +377,21 @@ impl From<blobs::Error> for ApiError {
             Error::Open(_) | Error::Check(_) | Error::Io(_) | Error::Failed(_) | Error::Stopped => {
                 Self::stopped(error)
             }
+        }
+    }
+}
+
+impl From<fetch::Error> for ApiError {
+    fn from(error: fetch::Error) -> Self {
+        use fetch::Error;
+        match error {
+            Error::NotFound(_) => Self::not_found("File not found"),
+            Error::Failed(_) => {
+                let sentence = "other nodes claim to hold the content, and none of them gives it";
+                Self::new(StatusCode::BAD_GATEWAY, "no_provider", sentence).because(error)
+            }
+            Error::Busy => Self::busy(),
+            Error::Stopped => Self::stopped(error),
         }
     }
 }
@@ -410,6 +487,8 @@ mod tests {
             (ApiError::from(blobs::Error::Full), (507, "disk_full")),
             (ApiError::from(blobs::Error::Busy), (503, "busy")),
             (ApiError::from(blobs::Error::Stopped), (503, "unavailable")),
+            (ApiError::from(fetch::Error::Failed("x".into())), (502, "no_provider")),
+            (ApiError::from(fetch::Error::Busy), (503, "busy")),
             (ApiError::range_outside(5), (416, "bad_range")),
             (ApiError::json_too_large(), (413, "too_large")),
             (ApiError::deadline(), (504, "deadline")),

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use assetmesh_node::Node;
+use assetmesh_node::fetch;
+use assetmesh_node::query::{Counts, Report};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Where a question goes. For a federation of one, both mean this node.
+/// Where a question goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scope {
@@ -24,7 +26,7 @@ impl Scope {
 /// What became of each member that might have known more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Nodes {
-    /// Members of the federation, this node included.
+    /// Members of the federation that have not left, this node included.
     known: u64,
     /// Those believed to be up.
     alive: u64,
@@ -38,7 +40,7 @@ pub(crate) struct Nodes {
     partial: u64,
     /// Those that did not answer in time.
     timed_out: u64,
-    /// Those that answered with an error.
+    /// Those that gave no acceptable answer.
     failed: u64,
     /// Those that refused because they had too much to do.
     busy: u64,
@@ -66,7 +68,38 @@ pub(crate) struct Federation {
 }
 
 impl Federation {
-    /// A federation of this node alone, whose answer is whole or lacks something for a reason.
+    /// What became of the members that were asked who holds some content. This node does not hold it.
+    pub(crate) fn of_search(node: &Node, coverage: &fetch::Coverage, took: Duration) -> Self {
+        let peers = node.peers();
+        let count = |is_it: fn(&fetch::Missing) -> bool| {
+            coverage.missing.iter().filter(|(_, why)| is_it(why)).count() as u64
+        };
+        let nodes = Nodes {
+            known: coverage.known + 1,
+            alive: coverage.asked + 1,
+            asked: coverage.asked + 1,
+            answered: coverage.answered + 1,
+            timed_out: count(|why| matches!(why, fetch::Missing::TimedOut)),
+            failed: count(|why| matches!(why, fetch::Missing::Failed(_) | fetch::Missing::False)),
+            busy: count(|why| matches!(why, fetch::Missing::Busy)),
+            departed: coverage.departed,
+            ..Nodes::default()
+        };
+        let missing = coverage.missing.iter().map(|(key, why)| {
+            let assets_db_id = key.assets_db_id().to_string();
+            let peer = peers.iter().find(|peer| peer.assets_db_id == assets_db_id);
+            let name = peer.map(|peer| peer.name.clone()).unwrap_or_default();
+            Missing { assets_db_id, name, reason: why.to_string() }
+        });
+        Self {
+            complete: coverage.missing.is_empty(),
+            nodes,
+            missing: missing.collect(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// This node alone, whose answer is whole or lacks something for a reason.
     pub(crate) fn of_one(node: &Node, gap: Option<String>, took: Duration) -> Self {
         let one = Nodes { known: 1, alive: 1, asked: 1, ..Nodes::default() };
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -81,5 +114,20 @@ impl Federation {
                 took_ms,
             },
         }
+    }
+}
+
+impl From<&Report> for Federation {
+    fn from(report: &Report) -> Self {
+        let Counts { known, alive, asked, answered, pruned, partial, timed_out, failed, busy, departed } =
+            report.nodes;
+        let nodes =
+            Nodes { known, alive, asked, answered, pruned, partial, timed_out, failed, busy, departed };
+        let missing = report.missing.iter().map(|missing| Missing {
+            assets_db_id: missing.assets_db_id.clone(),
+            name: missing.name.clone(),
+            reason: missing.reason.clone(),
+        });
+        Self { complete: report.complete, nodes, missing: missing.collect(), took_ms: report.took_ms }
     }
 }

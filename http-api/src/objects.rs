@@ -1,15 +1,19 @@
-//! `GET /asset-object/<asset_id>`: the content, verified as it leaves. Nothing unverified is sent,
-//! and damage found midway cuts the connection: a clean end always means the true bytes.
+//! `GET /asset-object/<asset_id>`: the content, verified as it leaves; what is not here is fetched from the nodes that
+//! hold it. Nothing unverified is sent, and damage found midway cuts the connection: a clean end always means the
+//! true bytes.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use assetmesh_node::blobs::Blob;
+use assetmesh_node::fetch::{self, Found};
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::AssetId;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use futures_util::{StreamExt, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
@@ -19,6 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::extract::tail;
+use crate::federation::Federation;
 use crate::range::{Asked, asked};
 use crate::schema::Serving;
 use crate::{disposition, extract};
@@ -50,16 +55,19 @@ pub(crate) async fn download(
     let missing = || ApiError::not_found(MISSING);
     let id = tail(uri.path(), PREFIX).ok().and_then(|text| text.parse::<AssetId>().ok());
     let id = id.ok_or_else(missing)?;
-    let facts = app.node.catalog().object(&id)?.ok_or_else(missing)?;
-    let blob = app.node.blobs().open(&id)?.ok_or_else(missing)?;
+    let Object { content, facts } = match here(&app, &id)? {
+        Some(object) => object,
+        None => elsewhere(&app, id).await?,
+    };
+    let source = content.source();
     let etag = format!("\"{id}\"");
     if is_at_hand(&headers, &etag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        describe(response.headers_mut(), &etag, None);
+        describe(response.headers_mut(), &etag, &source, None);
         return Ok(response);
     }
-    let size = blob.size();
+    let size = content.size();
     let range = match wanted(&method, &headers, &etag, size) {
         Asked::Outside => return Err(ApiError::range_outside(size)),
         Asked::Whole => None,
@@ -67,9 +75,9 @@ pub(crate) async fn download(
     };
     let bytes = range.clone().unwrap_or(0..size);
     let length = bytes.end - bytes.start;
-    let body = if method == Method::HEAD { Body::empty() } else { verified(&blob, bytes).await? };
+    let body = if method == Method::HEAD { Body::empty() } else { content.body(&app, bytes).await? };
     let mut response = Response::new(body);
-    describe(response.headers_mut(), &etag, Some(&facts));
+    describe(response.headers_mut(), &etag, &source, Some(&facts));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     if let Some(Range { start, end }) = range {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -98,12 +106,74 @@ fn is_at_hand(headers: &HeaderMap, etag: &str) -> bool {
         .any(|copy| copy == "*" || copy.strip_prefix("W/").unwrap_or(copy) == etag)
 }
 
-/// The first piece is read and verified before any header goes out, so that early damage is a clear 500.
-async fn verified(blob: &Blob, range: Range<u64>) -> Result<Body, ApiError> {
-    if range.is_empty() {
-        return Ok(Body::empty());
+/// An asset's content and what is known of its file.
+struct Object {
+    content: Content,
+    facts: FileFacts,
+}
+
+/// Where the content comes from.
+enum Content {
+    Here(Blob),
+    There(Box<Found>),
+}
+
+/// What this node holds.
+fn here(app: &App, id: &AssetId) -> Result<Option<Object>, ApiError> {
+    let Some(facts) = app.node.catalog().object(id)? else { return Ok(None) };
+    let blob = app.node.blobs().open(id)?;
+    Ok(blob.map(|blob| Object { content: Content::Here(blob), facts }))
+}
+
+/// What another node holds. If nobody does, the answer says who could not be asked.
+async fn elsewhere(app: &App, id: AssetId) -> Result<Object, ApiError> {
+    let begun = Instant::now();
+    match app.node.fetch().find(id).await {
+        Ok(found) => {
+            let facts = found.facts().clone();
+            Ok(Object { content: Content::There(Box::new(found)), facts })
+        }
+        Err(fetch::Error::NotFound(coverage)) => {
+            let federation = Federation::of_search(&app.node, &coverage, begun.elapsed());
+            Err(ApiError::not_found(MISSING).told_by_federation(&federation))
+        }
+        Err(error) => Err(error.into()),
     }
-    let mut pieces = Box::pin(blob.read(range));
+}
+
+impl Content {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Here(blob) => blob.size(),
+            Self::There(found) => found.size(),
+        }
+    }
+
+    fn source(&self) -> String {
+        match self {
+            Self::Here(_) => "local".to_owned(),
+            Self::There(found) => format!("peer:{}", found.from().assets_db_id()),
+        }
+    }
+
+    async fn body(self, app: &App, range: Range<u64>) -> Result<Body, ApiError> {
+        if range.is_empty() {
+            return Ok(Body::empty());
+        }
+        match self {
+            Self::Here(blob) => verified(blob.read(range)).await,
+            Self::There(found) => verified(app.node.fetch().read(*found, range)).await,
+        }
+    }
+}
+
+/// The first piece is read and verified before any header goes out, so that early damage is a clear refusal.
+async fn verified<E>(pieces: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Result<Body, ApiError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+    ApiError: From<E>,
+{
+    let mut pieces = Box::pin(pieces);
     let first = pieces.next().await.transpose()?.unwrap_or_default();
     let rest = pieces.inspect(|piece| {
         if let Err(error) = piece {
@@ -113,14 +183,16 @@ async fn verified(blob: &Blob, range: Range<u64>) -> Result<Body, ApiError> {
     Ok(Body::from_stream(stream::once(async { Ok(first) }).chain(rest)))
 }
 
-fn describe(headers: &mut HeaderMap, etag: &str, facts: Option<&FileFacts>) {
+fn describe(headers: &mut HeaderMap, etag: &str, source: &str, facts: Option<&FileFacts>) {
     let fixed = HeaderValue::from_static;
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(ETAG, etag);
     }
     headers.insert(CACHE_CONTROL, fixed("public, max-age=31536000, immutable"));
     headers.insert(ACCEPT_RANGES, fixed("bytes"));
-    headers.insert(X_ASSETMESH_SOURCE, fixed("local"));
+    if let Ok(source) = HeaderValue::try_from(source) {
+        headers.insert(X_ASSETMESH_SOURCE, source);
+    }
     if let Some(facts) = facts {
         let kind = HeaderValue::try_from(&facts.file_type).ok().filter(extract::is_media_type);
         headers.insert(CONTENT_TYPE, kind.unwrap_or(OCTETS));
@@ -177,7 +249,7 @@ mod tests {
     fn the_type_is_as_uploaded_if_it_is_one(#[case] given: &str, #[case] expect: &str) {
         let facts = FileFacts { file_name: "a".to_owned(), file_type: given.to_owned() };
         let mut headers = HeaderMap::new();
-        describe(&mut headers, "\"abc\"", Some(&facts));
+        describe(&mut headers, "\"abc\"", "local", Some(&facts));
         assert_eq!(headers[CONTENT_TYPE], expect);
         assert_eq!(headers[CONTENT_SECURITY_POLICY], "sandbox");
     }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use assetmesh_node::catalog::{Gap, Page, Query};
+use assetmesh_node::catalog::{self, Gap, Query};
+use assetmesh_node::query::Question;
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
 use axum::extract::State;
@@ -39,14 +40,15 @@ pub(crate) async fn query(
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
-    let Wanted { query, allow_partial } = wanted(uri.query(), &text)?;
-    let page = app.node.catalog().query(query).await?;
-    if page.gap == Some(Gap::Deadline) && !allow_partial {
-        return Err(ApiError::deadline());
+    let Wanted { query, allow_partial, scope } = wanted(uri.query(), &text)?;
+    let page = match scope {
+        Scope::Federation => everywhere(&app, query).await?,
+        Scope::Local => here(&app, query, started).await?,
+    };
+    let Page { rows, next_cursor, federation, is_late } = page;
+    if is_late && !allow_partial {
+        return Err(ApiError::deadline().told_by_federation(&federation));
     }
-    let gap = page.gap.map(reason);
-    let federation = Federation::of_one(&app.node, gap, started.elapsed());
-    let Page { rows, next_cursor, .. } = page;
     let answer = Answer::new()
         .documents("data", rows.iter().map(|asset| &asset.document))
         .member("next_cursor", &next_cursor)?
@@ -54,16 +56,40 @@ pub(crate) async fn query(
     Ok(answer.send(StatusCode::OK))
 }
 
+/// One page, of this node or of all.
+struct Page {
+    rows: Vec<catalog::Asset>,
+    next_cursor: Option<String>,
+    federation: Federation,
+    /// Whether somebody was not done at the deadline.
+    is_late: bool,
+}
+
+async fn everywhere(app: &App, query: Query) -> Result<Page, ApiError> {
+    let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
+    let question = Question { filter, filter_text, sort, sort_text, limit, cursor, deadline };
+    let page = app.node.queries().find(question).await?;
+    let federation = Federation::from(&page.report);
+    Ok(Page { rows: page.rows, next_cursor: page.next_cursor, federation, is_late: page.report.is_late() })
+}
+
+async fn here(app: &App, query: Query, started: Instant) -> Result<Page, ApiError> {
+    let catalog::Page { rows, next_cursor, gap } = app.node.catalog().query(query).await?;
+    let federation = Federation::of_one(&app.node, gap.map(reason), started.elapsed());
+    Ok(Page { rows, next_cursor, federation, is_late: gap == Some(Gap::Deadline) })
+}
+
 #[derive(Debug)]
 struct Wanted {
     query: Query,
     allow_partial: bool,
+    scope: Scope,
 }
 
 /// Checks the parameters first: they are cheaper to refuse than the filter.
 fn wanted(query: Option<&str>, text: &[u8]) -> Result<Wanted, ApiError> {
     let mut params = Params::parse(query)?;
-    params.word("scope", &Scope::WORDS)?;
+    let scope = params.word("scope", &Scope::WORDS)?.unwrap_or(Scope::Federation);
     let limit = params.number("limit", 1, PAGE_ROWS_MAX)?.unwrap_or(PAGE_ROWS_MAX);
     let timeout_ms = params.number("timeout_ms", 1, TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_DEFAULT);
     let allow_partial = params.word("allow_partial", &[("true", true), ("false", false)])?;
@@ -75,7 +101,7 @@ fn wanted(query: Option<&str>, text: &[u8]) -> Result<Wanted, ApiError> {
     let filter_text = String::from_utf8_lossy(text).into_owned();
     let deadline = Duration::from_millis(timeout_ms);
     let query = Query { filter, filter_text, sort, sort_text, limit, cursor, deadline };
-    Ok(Wanted { query, allow_partial: allow_partial.unwrap_or(false) })
+    Ok(Wanted { query, allow_partial: allow_partial.unwrap_or(false), scope })
 }
 
 fn reason(gap: Gap) -> String {
@@ -91,8 +117,9 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_has_its_default() {
-        let Wanted { query, allow_partial } = wanted(None, b"{}").unwrap();
+        let Wanted { query, allow_partial, scope } = wanted(None, b"{}").unwrap();
         assert_eq!((query.limit, query.deadline, allow_partial), (1000, Duration::from_secs(2), false));
+        assert_eq!(scope, Scope::Federation);
         assert!(query.sort.is_none() && query.cursor.is_none());
         let Wanted { query, .. } = wanted(Some("sort=&cursor="), b"{}").unwrap();
         assert!(query.sort.is_none() && query.cursor.is_none(), "empty is absent");
@@ -101,8 +128,9 @@ mod tests {
     #[test]
     fn every_parameter_is_read() {
         let text = "scope=local&limit=7&cursor=c&sort=-a.b%2Cc&timeout_ms=50&allow_partial=true";
-        let Wanted { query, allow_partial } = wanted(Some(text), b"{\"a\":1}").unwrap();
+        let Wanted { query, allow_partial, scope } = wanted(Some(text), b"{\"a\":1}").unwrap();
         assert_eq!((query.limit, query.deadline, allow_partial), (7, Duration::from_millis(50), true));
+        assert_eq!(scope, Scope::Local);
         assert_eq!((query.sort_text.as_str(), query.cursor.as_deref()), ("-a.b,c", Some("c")));
         assert_eq!(query.filter_text, "{\"a\":1}");
     }

@@ -78,6 +78,20 @@ documented! {
     struct AssetAnswer {
         success: bool,
         data: AssetObject,
+        /// Who else has an asset of this name, if anybody.
+        #[schema(required = false)]
+        also_at: Vec<OtherAsset>,
+        /// Who did not answer, if anybody.
+        #[schema(required = false)]
+        federation: crate::federation::Federation,
+    }
+
+    /// An asset of the same name on another node.
+    struct OtherAsset {
+        assets_db_id: String,
+        asset_id: String,
+        /// Whether its content is that of `data`.
+        same_content: bool,
     }
 
     /// An upload that was taken, or had been taken before.
@@ -129,7 +143,7 @@ documented! {
     #[serde(deny_unknown_fields)]
     struct NewEntry {
         /// An id of the caller's own; without it there is a new UUID.
-        #[schema(required = false, min_length = 1, max_length = 128)]
+        #[schema(required = false, max_length = 128)]
         asset_registry_id: Option<String>,
         #[schema(required = false)]
         asset_registry_name: Option<String>,
@@ -263,7 +277,7 @@ refusals! {
     /// A route that reads one thing by its name.
     Reading = [400, 404, 431, 500, 503];
     /// A route that creates from a JSON body.
-    Creating = [400, 408, 409, 413, 415, 429, 431, 500, 503, 507];
+    Creating = [400, 403, 408, 409, 413, 415, 429, 431, 500, 503, 507];
     /// A route that changes one thing by its name.
     Updating = [400, 403, 404, 408, 409, 413, 415, 429, 431, 500, 503, 507];
     /// A route that deletes one thing by its name.
@@ -273,7 +287,7 @@ refusals! {
     /// A route for the operator of the node.
     Operating = [400, 403, 408, 413, 415, 431, 500, 503];
     /// A route that serves content.
-    Serving = [404, 416, 431, 500, 503];
+    Serving = [404, 416, 431, 500, 502, 503];
     /// A route that tells whether the node can work.
     Probing = [431, 500, 503];
 }

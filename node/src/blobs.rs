@@ -29,7 +29,7 @@ mod scrub;
 mod shared;
 mod state;
 mod tables;
-mod tree;
+pub(crate) mod tree;
 mod upload;
 
 pub use metrics::Metrics;

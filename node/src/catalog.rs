@@ -14,7 +14,8 @@ mod tables;
 mod verify;
 mod writer;
 
-pub use query::{Gap, Page, Query};
+pub use cursor::Position;
+pub use query::{Gap, Page, Query, Select, Selected};
 pub(crate) use verify::run as verify;
 pub use verify::{CatalogFinding, CatalogSummary};
 

@@ -1,14 +1,16 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
 pub mod catalog;
 pub mod clock;
+pub mod fetch;
 pub mod identity;
 pub mod liveness;
 mod members;
 mod node;
 mod peers;
+pub mod query;
 pub mod registry;
 pub mod storage;
 pub mod swarm;

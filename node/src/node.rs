@@ -13,8 +13,10 @@ use serde::Serialize;
 use crate::actor::Tasks;
 use crate::blobs::{self, Blobs};
 use crate::catalog::{self, Catalog, Owner};
+use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
 use crate::swarm::{self, Swarm};
 use crate::{members, sweeper};
@@ -32,6 +34,8 @@ pub struct Config {
     pub swarm: swarm::Config,
     /// Who is alive.
     pub liveness: liveness::Config,
+    /// How it asks the others and is asked.
+    pub query: query::Config,
     /// The address that HTTP is really bound to.
     pub http_addr: SocketAddr,
     /// Where clients reach the node; `None` means `http://` and the bound address.
@@ -40,6 +44,8 @@ pub struct Config {
     pub blobs: blobs::Config,
     /// The catalog.
     pub catalog: catalog::Config,
+    /// Content of other nodes.
+    pub fetch: fetch::Config,
     /// The sweeper.
     pub sweeper: sweeper::Config,
 }
@@ -52,10 +58,12 @@ impl Default for Config {
             labels: Vec::new(),
             swarm: swarm::Config::default(),
             liveness: liveness::Config::default(),
+            query: query::Config::default(),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 4000)),
             public_url: None,
             blobs: blobs::Config::default(),
             catalog: catalog::Config::default(),
+            fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
         }
     }
@@ -159,6 +167,8 @@ struct Inner {
     swarm: Swarm,
     registry: Registry,
     liveness: Liveness,
+    queries: Queries,
+    fetch: Fetch,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -197,6 +207,11 @@ impl Node {
             config: config.liveness.clone(),
         };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
+        let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
+        let network = (&swarm, &registry, &liveness);
+        let queries = Queries::start(&mut tasks, own, catalog.clone(), network, config.query.clone());
+        let stores = (&blobs, &catalog);
+        let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -210,6 +225,8 @@ impl Node {
             swarm,
             registry,
             liveness,
+            queries,
+            fetch,
             started,
             tasks,
         };
@@ -271,6 +288,18 @@ impl Node {
         &self.inner.liveness
     }
 
+    /// Answers for the whole federation.
+    #[must_use]
+    pub fn queries(&self) -> &Queries {
+        &self.inner.queries
+    }
+
+    /// Content of other nodes.
+    #[must_use]
+    pub fn fetch(&self) -> &Fetch {
+        &self.inner.fetch
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
@@ -328,5 +357,7 @@ impl Node {
         self.inner.swarm.metrics().register(metrics);
         self.inner.registry.register_metrics(metrics);
         self.inner.liveness.register(metrics);
+        self.inner.queries.register(metrics);
+        self.inner.fetch.metrics().register(metrics);
     }
 }

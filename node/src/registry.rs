@@ -10,6 +10,7 @@ mod map;
 mod metrics;
 mod outbox;
 mod peers;
+mod permits;
 mod query;
 mod rules;
 mod serve;
@@ -32,7 +33,7 @@ pub use view::{Entry, Member};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assetmesh_protocol::filter::{EvalError, SortError};
 use assetmesh_protocol::ids::NodeKey;
@@ -53,6 +54,7 @@ use cursor::Cursors;
 use metrics::Metrics;
 use outbox::Outbox;
 use peers::{Inlets, Peers};
+use permits::Permits;
 use shared::Shared;
 use tables::Stored;
 use view::View;
@@ -292,7 +294,11 @@ impl Registry {
         });
         let readers = Arc::new(Semaphore::new(config.queries_at_once));
         peers.attach(Inlets { gossip, links, syncs, forwards });
-        let shared = Arc::new(Shared { me, asks, view, peers, verifier, metrics, config });
+        let mut secret = [0; 32];
+        secret[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        secret[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        let permits = Permits::new(secret, Instant::now());
+        let shared = Arc::new(Shared { me, asks, view, peers, verifier, metrics, config, permits });
         tasks.run("registry", |stop| actor.run(inbox, stop));
         tasks.run("registry-sync", |stop| exchange::run(Arc::clone(&shared), link_inbox, stop));
         tasks.run("registry-serve", |stop| serve::run(Arc::clone(&shared), sync_inbox, forward_inbox, stop));

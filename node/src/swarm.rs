@@ -11,13 +11,18 @@ mod metrics;
 mod network_key;
 mod peers;
 mod state;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod transport;
 
-pub use limits::{ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX};
+pub use limits::{
+    ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEER_MAX,
+    STREAMS_WAITING_MAX,
+};
 pub use metrics::Metrics;
 pub use network_key::NetworkKeyError;
+pub use streams::{Incoming, PeerStream};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -48,6 +53,14 @@ pub struct Config {
     pub mdns: bool,
     /// What the swarm goes by. A test gives another.
     pub clock: Clock,
+}
+
+impl Config {
+    /// Whether strangers cannot join: there is a network key, or only this machine reaches the node.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.network_key.is_some() || self.listen.iter().all(|listen| address::is_loopback(listen))
+    }
 }
 
 /// Tells the time since some start.
@@ -246,6 +259,8 @@ pub enum Service {
     Forward,
     /// Queries.
     Query,
+    /// Changes of assets that belong to another node.
+    Write,
 }
 
 impl Service {
@@ -256,6 +271,7 @@ impl Service {
             Self::Liveness => "liveness",
             Self::Forward => "forward",
             Self::Query => "query",
+            Self::Write => "write",
         }
     }
 }
@@ -293,6 +309,8 @@ pub enum Offence {
     Oversized,
     /// It sent more often than it may.
     Flooding,
+    /// It sent content that is not what it was asked for.
+    FalseContent,
 }
 
 impl Offence {
@@ -303,6 +321,7 @@ impl Offence {
             Self::Malformed => "malformed",
             Self::Oversized => "oversized",
             Self::Flooding => "flooding",
+            Self::FalseContent => "false_content",
         }
     }
 }
@@ -314,6 +333,7 @@ pub struct Swarm {
     attached: Arc<watch::Sender<Attached>>,
     listening: watch::Receiver<Vec<String>>,
     links: watch::Receiver<Links>,
+    opener: watch::Receiver<streams::Opener>,
     network_id: NetworkId,
     metrics: Metrics,
 }
@@ -324,6 +344,7 @@ struct Attached {
     gossip: Option<mpsc::Sender<Gossip>>,
     links: Vec<mpsc::Sender<LinkEvent>>,
     services: BTreeMap<Service, mpsc::Sender<Request>>,
+    streams: Option<mpsc::Sender<Incoming>>,
 }
 
 impl Swarm {
@@ -381,6 +402,23 @@ impl Swarm {
         self.attached.send_modify(|attached| {
             attached.services.insert(service, to);
         });
+    }
+
+    /// Takes the streams that peers open from now on. One that finds the mailbox full is answered "busy".
+    pub fn attach_streams(&self, to: mpsc::Sender<Incoming>) {
+        self.attached.send_modify(|attached| attached.streams = Some(to));
+    }
+
+    /// Opens a stream to a linked peer.
+    ///
+    /// # Errors
+    /// When the peer is not linked, does not take it in time, or takes no streams.
+    pub async fn open_stream(&self, peer: NodeKey, within: Duration) -> Result<PeerStream, Error> {
+        if !self.links.borrow().contains_key(&peer) {
+            return Err(Error::Unreachable("it is not linked".to_owned()));
+        }
+        let opener = self.opener.borrow().clone();
+        opener.open(peer, within).await
     }
 
     /// Hands a message to the gossip of the federation. It is not an error that nobody is there to hear it.

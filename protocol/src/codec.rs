@@ -30,6 +30,35 @@ pub enum CodecError {
     Decode(#[from] bincode::error::DecodeError),
 }
 
+/// A message that no node would take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the message is too long to send")]
+pub struct TooLong;
+
+/// Gives message types their bytes on the wire.
+macro_rules! frames {
+    ($($message:ty: $encode:ident, $decode:ident;)+) => {$(
+        impl $message {
+            /// Its bytes on the wire.
+            ///
+            /// # Errors
+            /// When it is too long.
+            pub fn encode(&self) -> Result<Vec<u8>, $crate::codec::TooLong> {
+                $crate::codec::$encode(self).map_err(|_| $crate::codec::TooLong)
+            }
+
+            /// Reads bytes from the wire.
+            ///
+            /// # Errors
+            /// Bytes that are not one whole message.
+            pub fn decode(bytes: &[u8]) -> Result<Self, $crate::codec::CodecError> {
+                $crate::codec::$decode(bytes)
+            }
+        }
+    )+};
+}
+pub(crate) use frames;
+
 type Layout<const BYTES_MAX: usize> = Configuration<LittleEndian, Fixint, Limit<BYTES_MAX>>;
 
 const fn layout<const BYTES_MAX: usize>() -> Layout<BYTES_MAX> {

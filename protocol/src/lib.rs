@@ -2,6 +2,7 @@
 //! It does no input or output, reads no clock, and is not async.
 
 pub mod asset;
+pub mod blob;
 pub mod codec;
 pub mod document;
 pub mod filter;
@@ -9,4 +10,5 @@ pub mod ids;
 pub mod limits;
 pub mod liveness;
 pub mod network;
+pub mod query;
 pub mod registry;

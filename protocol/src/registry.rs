@@ -14,7 +14,7 @@ pub use entry_id::{EntryId, EntryIdError};
 pub use envelope::{Envelope, EnvelopeError, OwnerKey, Verified, Verifier};
 pub use message::{
     BUCKETS, BucketStamps, ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Stamp, SyncAnswer,
-    SyncAsk, TooLong,
+    SyncAsk,
 };
 pub use node_record::NodeRecord;
 pub use payload::{Payload, PayloadError};

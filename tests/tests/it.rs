@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod it {
+    mod any_node;
     mod arrows;
     mod bad_input;
     mod cli;
@@ -16,4 +17,5 @@ mod it {
     mod shutdown;
     mod sim;
     mod support;
+    mod transfer;
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, Span};
+use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
 
 /// Everything that may stand in the file. An unknown key is an error with its line.
 #[derive(Debug, Default, Deserialize)]
@@ -44,6 +44,7 @@ pub(crate) struct FederationSection {
     pub(crate) p2p: Option<Vec<String>>,
     pub(crate) bootstrap: Option<Vec<String>>,
     pub(crate) mdns: Option<bool>,
+    pub(crate) remote_writes: Option<RemoteWrites>,
 }
 
 /// `[http]`: the limits of the HTTP listener and of requests.

@@ -58,6 +58,7 @@ fn every_setting_has_its_variable() {
         ("ASSETMESH_P2P", "/ip4/127.0.0.1/tcp/0,/ip6/::1/tcp/0"),
         ("ASSETMESH_BOOTSTRAP", "/ip4/127.0.0.1/tcp/9"),
         ("ASSETMESH_MDNS", "true"),
+        ("ASSETMESH_REMOTE_WRITES", "deny"),
         ("ASSETMESH_PROBE", "public"),
         ("ASSETMESH_LOG", "debug"),
         ("RUST_LOG", "trace"),
@@ -92,6 +93,7 @@ fn every_setting_has_its_variable() {
         p2p: vec!["/ip4/127.0.0.1/tcp/0".to_owned(), "/ip6/::1/tcp/0".to_owned()],
         bootstrap: vec!["/ip4/127.0.0.1/tcp/9".to_owned()],
         mdns: true,
+        remote_writes: Some(RemoteWrites::Deny),
     };
     assert_eq!(node.federation, federation);
     assert_eq!((node.log_filter.as_str(), node.log_format), ("debug", LogFormat::Json));

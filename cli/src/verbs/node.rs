@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use assetmesh_node::storage::OpenError;
-use assetmesh_node::{Node, StartError, blobs, catalog};
+use assetmesh_node::{Node, StartError, blobs, catalog, query};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Fault};
 use crate::settings::NodeSettings;
-use crate::value::LogFormat;
+use crate::value::{LogFormat, RemoteWrites};
 
 /// Room beyond the deadline of the requests in flight, for closing what they used.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -31,6 +31,7 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let node =
         Node::start(node_config(&settings, bound)).map_err(|error| refused(&error, &settings.data_dir))?;
     tracing::info!("{}", banner(&settings, bound));
+    tracing::info!("peers reach this node at {}", node.swarm().listen_addrs().join(" "));
 
     let stop = CancellationToken::new();
     let serving =
@@ -75,20 +76,28 @@ async fn serve_until(
 }
 
 fn node_config(settings: &NodeSettings, bound: SocketAddr) -> assetmesh_node::Config {
+    let swarm = assetmesh_node::swarm::Config {
+        data_dir: settings.data_dir.clone(),
+        network: settings.federation.network.0.clone(),
+        network_key: settings.federation.network_key.clone(),
+        listen: settings.federation.p2p.clone(),
+        bootstrap: settings.federation.bootstrap.clone(),
+        mdns: settings.federation.mdns,
+        ..assetmesh_node::swarm::Config::default()
+    };
+    let remote_writes = match settings.federation.remote_writes {
+        Some(RemoteWrites::Deny) => query::RemoteWrites::Deny,
+        Some(RemoteWrites::Members) => query::RemoteWrites::Members,
+        None if swarm.is_closed() => query::RemoteWrites::Members,
+        None => query::RemoteWrites::Deny,
+    };
     assetmesh_node::Config {
         data_dir: settings.data_dir.clone(),
         name: settings.name.clone().unwrap_or_default(),
         labels: settings.labels.clone(),
         http_addr: bound,
-        swarm: assetmesh_node::swarm::Config {
-            data_dir: settings.data_dir.clone(),
-            network: settings.federation.network.0.clone(),
-            network_key: settings.federation.network_key.clone(),
-            listen: settings.federation.p2p.clone(),
-            bootstrap: settings.federation.bootstrap.clone(),
-            mdns: settings.federation.mdns,
-            ..assetmesh_node::swarm::Config::default()
-        },
+        swarm,
+        query: query::Config { remote_writes, ..query::Config::default() },
         public_url: Some(settings.public_url.as_ref().map_or_else(|| reachable(bound), ToString::to_string)),
         ..assetmesh_node::Config::default()
     }

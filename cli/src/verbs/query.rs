@@ -110,7 +110,8 @@ impl Completeness {
     }
 }
 
-fn missing_nodes(federation: &Value) -> String {
+/// Names the nodes without a full answer, and why.
+pub(crate) fn missing_nodes(federation: &Value) -> String {
     let missing = federation.get("missing").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if missing.is_empty() {
         return "the node does not say what is missing".to_owned();

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::query::missing_nodes;
 use crate::args::{Scope, ShowArgs};
 use crate::client::{Client, text};
 use crate::output::{Output, printable};
@@ -26,6 +27,9 @@ pub(crate) async fn run(args: &ShowArgs, client: &Client, output: Output) -> any
             if other.get("same_content") == Some(&Value::Bool(true)) { "the same" } else { "other" };
         output
             .note(format_args!("also at {} with {content} content", printable(text(other, "assets_db_id"))));
+    }
+    if let Some(federation) = answer.get("federation") {
+        output.note(format_args!("{}", missing_nodes(federation)));
     }
     Ok(())
 }

@@ -48,30 +48,40 @@ impl Blob {
     /// blocking threads that it does not hold while the consumer is slow. Must be polled inside a tokio
     /// runtime. Ends after the first error.
     pub fn read(&self, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
-        let reader = Reader::new(self.clone(), range);
         let ahead = self.shared.config.read_ahead_chunks.max(1);
-        stream::unfold(
-            Pipe { ready: Vec::new().into_iter(), next: Next::Here(Box::new(reader)) },
-            move |mut pipe| async move {
-                loop {
-                    if let Some(item) = pipe.ready.next() {
-                        return Some((item, pipe));
-                    }
-                    let (items, reader) = match pipe.next {
-                        Next::Here(reader) => spawn_blocking(move || reader.run(1)).await,
-                        Next::Running(job) => job.await,
-                        Next::Done => return None,
-                    }
-                    .unwrap_or_else(|_| (vec![Err(Error::Stopped)], None));
-                    pipe.ready = items.into_iter();
-                    pipe.next = match reader {
-                        Some(reader) => Next::Running(spawn_blocking(move || reader.run(ahead))),
-                        None => Next::Done,
-                    };
-                }
-            },
-        )
+        piped(Reader::new(self.clone(), range), ahead)
     }
+
+    /// As [`Blob::read`], but with all that another needs to check the bytes against the id: before each group
+    /// come the nodes of the tree on the way to it that did not come before, the outermost first. The range
+    /// must begin at a group and end at one, or at the end of the blob.
+    pub fn read_proven(&self, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+        let reader = Reader { proof: Some(Vec::new()), ..Reader::new(self.clone(), range) };
+        // Many are read for at once, and the network is slower than the disk.
+        piped(reader, 1)
+    }
+}
+
+fn piped(reader: Reader, ahead: usize) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+    let pipe = Pipe { ready: Vec::new().into_iter(), next: Next::Here(Box::new(reader)) };
+    stream::unfold(pipe, move |mut pipe| async move {
+        loop {
+            if let Some(item) = pipe.ready.next() {
+                return Some((item, pipe));
+            }
+            let (items, reader) = match pipe.next {
+                Next::Here(reader) => spawn_blocking(move || reader.run(1)).await,
+                Next::Running(job) => job.await,
+                Next::Done => return None,
+            }
+            .unwrap_or_else(|_| (vec![Err(Error::Stopped)], None));
+            pipe.ready = items.into_iter();
+            pipe.next = match reader {
+                Some(reader) => Next::Running(spawn_blocking(move || reader.run(ahead))),
+                None => Next::Done,
+            };
+        }
+    })
 }
 
 type Items = Vec<Result<Bytes, Error>>;
@@ -95,6 +105,9 @@ pub(super) struct Reader {
     range: Range<u64>,
     walk: Walk,
     pieces: Vec<(u32, Bytes)>,
+    /// The nodes that were walked through since the last chunk, each with the offset of the group it leads to;
+    /// `None` if nobody asks for them.
+    proof: Option<Vec<(u64, [u8; NODE_BYTES])>>,
 }
 
 impl Reader {
@@ -103,16 +116,16 @@ impl Reader {
         let range = range.start.min(end)..end;
         let wanted = range.start / GROUP_BYTES as u64..groups(range.end);
         let walk = Walk::new(*blob.id.as_bytes(), blob.size(), wanted);
-        Self { blob, range, walk, pieces: Vec::new() }
+        Self { blob, range, walk, pieces: Vec::new(), proof: None }
     }
 
     /// Reads up to `count` chunks, and gives itself back if there is more.
     fn run(mut self: Box<Self>, count: usize) -> (Items, Option<Box<Self>>) {
         let mut items = Vec::with_capacity(count);
-        while items.len() < count {
+        for _ in 0..count {
             match self.next() {
                 None => return (items, None),
-                Some(Ok(bytes)) => items.push(Ok(bytes)),
+                Some(Ok(bytes)) => self.add(bytes, &mut items),
                 Some(Err(error)) => {
                     items.push(Err(error));
                     return (items, None);
@@ -120,6 +133,19 @@ impl Reader {
             }
         }
         (items, Some(self))
+    }
+
+    /// Puts each node of the proof before the group it leads to.
+    fn add(&mut self, mut bytes: Bytes, items: &mut Items) {
+        let mut at = self.range.start - bytes.len() as u64;
+        for (offset, node) in self.proof.iter_mut().flat_map(|proof| proof.drain(..)) {
+            if offset > at {
+                items.push(Ok(bytes.split_to((offset - at) as usize)));
+                at = offset;
+            }
+            items.push(Ok(Bytes::copy_from_slice(&node)));
+        }
+        items.push(Ok(bytes));
     }
 
     /// The next bytes, verified.
@@ -191,8 +217,15 @@ impl Reader {
 
     /// Checks the next group of the walk, which lies in `chunk`.
     fn verify(&mut self, number: BlobNumber, start: u64, chunk: &[u8]) -> Result<(), Error> {
-        let Self { blob, walk, pieces, .. } = self;
-        let step = walk.next(|node| load(blob, pieces, number, node));
+        let Self { blob, walk, pieces, proof, .. } = self;
+        let mut passed = Vec::new();
+        let step = walk.next(|number_of_node| {
+            let node = load(blob, pieces, number, number_of_node)?;
+            if proof.is_some() {
+                passed.push(node);
+            }
+            Ok(node)
+        });
         let (group, wanted) = match step {
             Ok(Some(step)) => step,
             Ok(None) => return Err(self.damaged(start)),
@@ -200,6 +233,9 @@ impl Reader {
             Err(Fault::Load(error)) => return self.read(start, Err(error)),
         };
         let offset = group * GROUP_BYTES as u64;
+        if let Some(proof) = &mut self.proof {
+            proof.extend(passed.into_iter().map(|node| (offset, node)));
+        }
         let bytes = chunk.get((offset - start) as usize..).ok_or_else(|| self.damaged(offset))?;
         let bytes = &bytes[..bytes.len().min(GROUP_BYTES)];
         if hash_group(group, bytes) != wanted {

@@ -111,6 +111,17 @@ pub(crate) struct Walk {
     wanted: Range<u64>,
 }
 
+/// What a walk comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It needs this node of the outboard to go on: see [`Walk::open`].
+    Node(u64),
+    /// The next wanted group, and the hash it must have.
+    Group(u64, ChainingValue),
+    /// No wanted group is left.
+    End,
+}
+
 /// Why a walk ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault<E> {
@@ -119,6 +130,10 @@ pub(crate) enum Fault<E> {
     /// The node could not be read.
     Load(E),
 }
+
+/// A node that does not hash to what its parent says; its first group.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FalseNode(pub(crate) u64);
 
 impl Walk {
     /// Starts at the root of a blob of `size` bytes, which has at least two groups.
@@ -132,20 +147,41 @@ impl Walk {
         &mut self,
         mut load: impl FnMut(u64) -> Result<[u8; NODE_BYTES], E>,
     ) -> Result<Option<(u64, ChainingValue)>, Fault<E>> {
+        loop {
+            match self.step() {
+                Step::Group(group, hash) => return Ok(Some((group, hash))),
+                Step::End => return Ok(None),
+                Step::Node(number) => {
+                    let node = load(number).map_err(Fault::Load)?;
+                    self.open(&node).map_err(|FalseNode(group)| Fault::Node(group))?;
+                }
+            }
+        }
+    }
+
+    /// Goes on as far as it can without another node.
+    pub(crate) fn step(&mut self) -> Step {
         while let Some(top) = self.stack.pop() {
             if top.groups.start >= self.wanted.end || top.groups.end <= self.wanted.start {
                 continue;
             }
             if top.leaves() == 1 {
-                return Ok(Some((top.groups.start, top.hash)));
+                return Step::Group(top.groups.start, top.hash);
             }
-            let node = load(top.first_node + top.leaves() - 2).map_err(Fault::Load)?;
-            self.open(&top, &node).ok_or(Fault::Node(top.groups.start))?;
+            let node = top.first_node + top.leaves() - 2;
+            self.stack.push(top);
+            return Step::Node(node);
         }
-        Ok(None)
+        Step::End
     }
 
-    fn open(&mut self, parent: &Subtree, node: &[u8; NODE_BYTES]) -> Option<()> {
+    /// Takes the node that [`Walk::step`] asked for.
+    pub(crate) fn open(&mut self, node: &[u8; NODE_BYTES]) -> Result<(), FalseNode> {
+        let Some(parent) = self.stack.pop() else { return Ok(()) };
+        self.split(&parent, node).ok_or(FalseNode(parent.groups.start))
+    }
+
+    fn split(&mut self, parent: &Subtree, node: &[u8; NODE_BYTES]) -> Option<()> {
         let (left, right) = node.split_at(NODE_BYTES / 2);
         let (left, right): (ChainingValue, ChainingValue) = (left.try_into().ok()?, right.try_into().ok()?);
         let hash = match parent.is_root {

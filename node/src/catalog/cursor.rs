@@ -2,7 +2,7 @@
 //! It holds no state on the node, and a client cannot forge one.
 
 use assetmesh_protocol::codec;
-use assetmesh_protocol::ids::RecordId;
+use assetmesh_protocol::ids::{AssetsDbId, RecordId};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -17,13 +17,16 @@ pub(super) struct Cursors {
     secret: [u8; 32],
 }
 
-/// Where a page ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Position {
-    /// Sort key of the last row; empty without a sort.
-    pub(super) key: Bytes,
-    /// The last row.
-    pub(super) record: RecordId,
+/// The place of a row in an answer of the whole federation, and so where a page ended. Places of one question are
+/// ordered by their members, in turn; no two rows have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Sort key of the row; empty without a sort.
+    pub key: Bytes,
+    /// The row.
+    pub record: RecordId,
+    /// The node that holds it.
+    pub owner: AssetsDbId,
 }
 
 impl Cursors {
@@ -44,7 +47,8 @@ impl Cursors {
         if position.key.len() > SORT_KEY_BYTES_MAX {
             return None;
         }
-        let body = codec::encode(&(question, position.record.0.into_bytes(), position.key.to_vec())).ok()?;
+        let (record, owner) = (position.record.0.into_bytes(), position.owner.0.into_bytes());
+        let body = codec::encode(&(question, record, owner, position.key.to_vec())).ok()?;
         let mac = first_16(blake3::keyed_hash(&self.secret, &body).as_bytes());
         Some(hex(&mac) + &hex(&body))
     }
@@ -60,8 +64,10 @@ impl Cursors {
         if blake3::Hash::from_bytes(given) != expected {
             return None;
         }
-        let (asked, record, key): ([u8; 16], [u8; 16], Vec<u8>) = codec::decode(body).ok()?;
-        (asked == question).then(|| Position { key: key.into(), record: RecordId(Uuid::from_bytes(record)) })
+        let (asked, record, owner, key): ([u8; 16], [u8; 16], [u8; 16], Vec<u8>) =
+            codec::decode(body).ok()?;
+        let (record, owner) = (RecordId(Uuid::from_bytes(record)), AssetsDbId(Uuid::from_bytes(owner)));
+        (asked == question).then(|| Position { key: key.into(), record, owner })
     }
 }
 
@@ -97,7 +103,8 @@ mod tests {
     use super::*;
 
     fn position() -> Position {
-        Position { key: Bytes::from_static(b"key"), record: RecordId(Uuid::from_u128(9)) }
+        let (record, owner) = (RecordId(Uuid::from_u128(9)), AssetsDbId(Uuid::from_u128(3)));
+        Position { key: Bytes::from_static(b"key"), record, owner }
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
+use bytes::Bytes;
 
 use super::cursor::{Cursors, Position, SORT_KEY_BYTES_MAX};
 use super::plan::{self, Plan};
 use super::tables::{Lengths, Snapshot, View};
-use super::{Asset, Catalog, Error, numbers};
+use super::{Asset, Catalog, Error};
 use crate::storage;
 use select::{Question, Selection};
 
@@ -56,12 +57,78 @@ pub struct Page {
     pub gap: Option<Gap>,
 }
 
+/// What is asked of this node as one of many.
+#[derive(Debug, Clone)]
+pub struct Select {
+    /// Which assets.
+    pub filter: Arc<Filter>,
+    /// In which order; `None` is insertion order.
+    pub sort: Option<Arc<Sort>>,
+    /// Rows in the answer, at most [`PAGE_ROWS_MAX`].
+    pub limit: usize,
+    /// Bytes of descriptions after which the answer ends; it has one row at least.
+    pub bytes_max: usize,
+    /// The row, of whatever node, behind which the answer begins.
+    pub after: Option<Position>,
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+/// Some rows, in order.
+#[derive(Debug)]
+pub struct Selected {
+    /// The rows with their sort keys.
+    pub rows: Vec<(Bytes, Asset)>,
+    /// Whether more follow.
+    pub more: bool,
+    /// What may be lacking; `None` if nothing.
+    pub gap: Option<Gap>,
+}
+
 impl Catalog {
     /// The assets that match, page by page.
     ///
     /// # Errors
     /// A bad cursor, a filter or sort that fails on some document, `Busy`, and the store's own.
     pub async fn query(&self, query: Query) -> Result<Page, Error> {
+        let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
+        let after = cursor.map(|text| self.position(&filter_text, &sort_text, &text)).transpose()?;
+        let (filter, sort) = (Arc::new(filter), sort.map(Arc::new));
+        let select = Select { filter, sort, limit, bytes_max: usize::MAX, after, deadline };
+        let Selected { rows, more, gap } = self.select(select).await?;
+        let last = rows.last().filter(|_| more).map(|(key, asset)| self.place(key.clone(), asset));
+        let next_cursor =
+            last.map(|position| self.cursor(&filter_text, &sort_text, &position)).transpose()?;
+        Ok(Page { rows: rows.into_iter().map(|(_, asset)| asset).collect(), next_cursor, gap })
+    }
+
+    /// The place of one of this node's rows.
+    pub(crate) fn place(&self, key: Bytes, asset: &Asset) -> Position {
+        Position { key, record: asset.record, owner: self.inner.owner.assets_db_id }
+    }
+
+    /// The cursor of a position, for one filter and sort.
+    ///
+    /// # Errors
+    /// When the sort key is too long.
+    pub(crate) fn cursor(&self, filter: &str, sort: &str, position: &Position) -> Result<String, Error> {
+        let sealed = self.inner.cursors.seal(Cursors::question(filter, sort), position);
+        sealed.ok_or(Error::SortKeyTooLong { bytes_max: SORT_KEY_BYTES_MAX })
+    }
+
+    /// The position in a cursor.
+    ///
+    /// # Errors
+    /// When this node did not make it for this filter and sort.
+    pub(crate) fn position(&self, filter: &str, sort: &str, cursor: &str) -> Result<Position, Error> {
+        self.inner.cursors.open(Cursors::question(filter, sort), cursor).ok_or(Error::BadCursor)
+    }
+
+    /// The first rows that match behind some place.
+    ///
+    /// # Errors
+    /// A filter or sort that fails on some document, `Busy`, and the store's own.
+    pub async fn select(&self, query: Select) -> Result<Selected, Error> {
         let deadline = Instant::now() + query.deadline;
         let permit = tokio::time::timeout(query.deadline, Arc::clone(&self.inner.readers).acquire_owned());
         let permit = permit.await.map_err(|_| Error::Busy)?.map_err(|_| Error::Stopped)?;
@@ -76,36 +143,30 @@ impl Catalog {
         result
     }
 
-    fn answer(&self, query: &Query, deadline: Instant, stopped: &AtomicBool) -> Result<Page, Error> {
-        let asked = Cursors::question(&query.filter_text, &query.sort_text);
-        let after = match &query.cursor {
-            Some(text) => Some(self.inner.cursors.open(asked, text).ok_or(Error::BadCursor)?),
-            None => None,
-        };
+    fn answer(&self, query: &Select, deadline: Instant, stopped: &AtomicBool) -> Result<Selected, Error> {
         let question = Question {
             filter: &query.filter,
-            sort: query.sort.as_ref(),
+            sort: query.sort.as_deref(),
             limit: query.limit.clamp(1, PAGE_ROWS_MAX),
-            after: after.map(|position| (position.key, numbers::row_number(position.record))),
+            after: query.after.as_ref(),
+            owner: self.inner.owner.assets_db_id,
             deadline,
             stopped,
             enough: AtomicU64::new(u64::MAX),
         };
-        let found = self.read_once(|snapshot| self.select(snapshot, &question))?;
+        let found = self.read_once(|snapshot| self.find_rows(snapshot, &question, query.bytes_max))?;
         if let Some(Gap::DamagedRows(rows)) = found.gap {
             self.report_damage(&format!("{rows} rows met by a query"));
         }
-        let next_cursor = match found.last {
-            Some(position) => {
-                let too_long = Error::SortKeyTooLong { bytes_max: SORT_KEY_BYTES_MAX };
-                Some(self.inner.cursors.seal(asked, &position).ok_or(too_long)?)
-            }
-            None => None,
-        };
-        Ok(Page { rows: found.rows, next_cursor, gap: found.gap })
+        Ok(found)
     }
 
-    fn select(&self, snapshot: &Snapshot, question: &Question<'_>) -> Result<Found, Error> {
+    fn find_rows(
+        &self,
+        snapshot: &Snapshot,
+        question: &Question<'_>,
+        bytes_max: usize,
+    ) -> Result<Selected, Error> {
         let view = &snapshot.view;
         let selection = match storage::guard(|| self.follow_plan(snapshot, question)) {
             // An index only narrows: where it cannot be read, every row is looked at.
@@ -113,12 +174,12 @@ impl Catalog {
                 self.report_damage(&what);
                 question.enough.store(u64::MAX, Ordering::Relaxed);
                 let mut selection = Selection::new(question);
-                selection.scan(view, question.first_row(), self.inner.threads_per_query)?;
+                selection.scan(view, question.first_row(view), self.inner.threads_per_query)?;
                 selection
             }
             followed => followed?,
         };
-        Found::read(view, selection, question.limit)
+        read(view, selection, question.limit, bytes_max)
     }
 
     fn follow_plan<'q>(
@@ -130,7 +191,7 @@ impl Catalog {
         let plan = plan::choose(&question.filter.need(), &Lengths::of(snapshot)?)?;
         tracing::debug!(?plan, "query planned");
         let mut selection = Selection::new(question);
-        let first = question.first_row();
+        let first = question.first_row(view);
         match &plan {
             Plan::Empty => {}
             Plan::Scan => selection.scan(view, first, self.inner.threads_per_query)?,
@@ -147,31 +208,25 @@ impl Catalog {
 }
 
 /// The rows of a page, read from the snapshot that they were selected in.
-struct Found {
-    rows: Vec<Asset>,
-    /// The last row's place, if more follow.
-    last: Option<Position>,
-    gap: Option<Gap>,
-}
-
-impl Found {
-    fn read(view: &View, selection: Selection<'_>, limit: usize) -> Result<Self, Error> {
-        let gap = match (selection.is_cut(), selection.damaged) {
-            (true, _) => Some(Gap::Deadline),
-            (false, 0) => None,
-            (false, rows) => Some(Gap::DamagedRows(rows)),
-        };
-        let mut places = selection.into_places();
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let mut rows = Vec::with_capacity(places.len());
-        for (_, number) in &places {
-            rows.push(view.row(*number)?.ok_or_else(|| Error::damaged(*number))?.into());
+fn read(view: &View, selection: Selection<'_>, limit: usize, bytes_max: usize) -> Result<Selected, Error> {
+    let gap = match (selection.is_cut(), selection.damaged) {
+        (true, _) => Some(Gap::Deadline),
+        (false, 0) => None,
+        (false, rows) => Some(Gap::DamagedRows(rows)),
+    };
+    let places = selection.into_places();
+    let (found, mut bytes) = (places.len(), 0_usize);
+    let mut rows = Vec::with_capacity(found.min(limit));
+    for (key, number) in places.into_iter().take(limit) {
+        let row = view.row(number)?.ok_or_else(|| Error::damaged(number))?;
+        bytes = bytes.saturating_add(row.document.as_bytes().len());
+        if bytes > bytes_max && !rows.is_empty() {
+            break;
         }
-        let last = places.pop().zip(rows.last()).filter(|_| more);
-        let last = last.map(|((key, _), row): (_, &Asset)| Position { key, record: row.record });
-        Ok(Self { rows, last, gap })
+        rows.push((key, Asset::from(row)));
     }
+    let more = rows.len() < found;
+    Ok(Selected { rows, more, gap })
 }
 
 /// Tells the reading thread that nobody waits any more.

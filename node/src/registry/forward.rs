@@ -43,10 +43,15 @@ async fn ask(
     };
     let unreachable = |reason: String| Error::OwnerUnreachable { owner, reason };
     let too_long = |_| Error::ChangeTooLong;
-    let body = ForwardAsk::new(entry, change).encode().map_err(too_long)?;
+    // The change as it will be, so that one that is too long asks for nothing.
+    ForwardAsk::new(entry, change.clone(), [0; 16]).encode().map_err(too_long)?;
+    let permit = permit(shared, owner, entry).await?;
+    let body = ForwardAsk::new(entry, change, permit).encode().map_err(too_long)?;
     let within = shared.config.forward_within;
     let answer = shared.peers.request(owner, Service::Forward, body, within).await;
-    let answer = answer.map_err(|error| unreachable(error.to_string()))?;
+    let answer = answer.map_err(|error| {
+        unreachable(format!("{error}, after it had been told of the change: whether it made it shows soon"))
+    })?;
     match ForwardAnswer::decode(&answer) {
         Ok(ForwardAnswer::Done(envelope)) => {
             let record = match shared.verifier.verify(envelope) {
@@ -63,7 +68,8 @@ async fn ask(
             shared.merge(owner, vec![Arc::clone(&record)]).await.ok_or(Error::Stopped)?;
             Ok(record)
         }
-        Ok(ForwardAnswer::Refused(refusal)) => Err(refused(owner, entry, refusal)),
+        Ok(ForwardAnswer::Refused(refusal)) => Err(refused(shared, owner, entry, refusal)),
+        Ok(ForwardAnswer::Permit(_)) => Err(unreachable("it answers something else".to_owned())),
         Err(error) => {
             shared.peers.penalise(owner, Offence::Malformed).await;
             Err(unreachable(error.to_string()))
@@ -71,13 +77,30 @@ async fn ask(
     }
 }
 
-fn refused(owner: NodeKey, entry: &EntryId, refusal: ForwardRefusal) -> Error {
+/// Asks the owner whether it is there. Until it has answered nothing can change.
+async fn permit(shared: &Shared, owner: NodeKey, entry: &EntryId) -> Result<[u8; 16], Error> {
+    let unreachable = |reason: String| Error::OwnerUnreachable { owner, reason };
+    let ask = ForwardAsk::new(entry, ForwardedChange::Permit, [0; 16]).encode();
+    let ask = ask.map_err(|_| Error::ChangeTooLong)?;
+    let answer = shared.peers.request(owner, Service::Forward, ask, shared.config.forward_within).await;
+    match ForwardAnswer::decode(&answer.map_err(|error| unreachable(error.to_string()))?) {
+        Ok(ForwardAnswer::Permit(permit)) => Ok(permit),
+        Ok(ForwardAnswer::Refused(refusal)) => Err(refused(shared, owner, entry, refusal)),
+        Ok(ForwardAnswer::Done(_)) | Err(_) => Err(unreachable("it answers something else".to_owned())),
+    }
+}
+
+fn refused(shared: &Shared, owner: NodeKey, entry: &EntryId, refusal: ForwardRefusal) -> Error {
     let unreachable = |reason: &str| Error::OwnerUnreachable { owner, reason: reason.to_owned() };
     match refusal {
         ForwardRefusal::NotFound => Error::NotFound(entry.clone()),
         ForwardRefusal::Forbidden => Error::Forbidden(entry.clone()),
         ForwardRefusal::Invalid { code, message } => Error::OwnerRefused { code, message },
-        ForwardRefusal::TooFast | ForwardRefusal::Busy => Error::Busy,
+        ForwardRefusal::TooFast => {
+            Error::TooFast { per_minute: shared.config.state.bounds.updates_per_minute }
+        }
+        ForwardRefusal::Busy => Error::Busy,
+        ForwardRefusal::Late => unreachable("it took the change for one that had been given up"),
         ForwardRefusal::Full => unreachable("its disk is full"),
         ForwardRefusal::Failed => unreachable("it failed"),
     }

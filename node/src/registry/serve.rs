@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use assetmesh_protocol::codec::TooLong;
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::registry::{
-    ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Patch, SyncAnswer, SyncAsk, TooLong,
+    ForwardAnswer, ForwardAsk, ForwardRefusal, ForwardedChange, Patch, SyncAnswer, SyncAsk,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -120,20 +121,27 @@ async fn forwarded(shared: &Shared, Request { from, body, answer }: Request) {
             return shared.peers.penalise(from, Offence::Malformed).await;
         }
     };
-    let answered = match apply(shared, ask).await {
+    let answered = match apply(shared, from, ask).await {
         Ok(done) => done,
         Err(refusal) => ForwardAnswer::Refused(refusal),
     };
     reply(answer, answered.encode());
 }
 
-async fn apply(shared: &Shared, ask: ForwardAsk) -> Result<ForwardAnswer, ForwardRefusal> {
+async fn apply(shared: &Shared, from: NodeKey, ask: ForwardAsk) -> Result<ForwardAnswer, ForwardRefusal> {
     if !shared.config.accept_forwarded {
         return Err(ForwardRefusal::Forbidden);
+    }
+    if ask.change == ForwardedChange::Permit {
+        return Ok(ForwardAnswer::Permit(shared.permits.give(&from, Instant::now())));
+    }
+    if !shared.permits.holds(&from, &ask.permit, Instant::now()) {
+        return Err(ForwardRefusal::Late);
     }
     let entry = ask.entry().ok_or(ForwardRefusal::NotFound)?;
     let change = match ask.change {
         ForwardedChange::Delete => Change::Delete,
+        ForwardedChange::Permit => return Err(ForwardRefusal::Failed),
         ForwardedChange::Update(patch) => Change::Update(Patch::from_json(&patch).map_err(|error| {
             ForwardRefusal::Invalid { code: error.code().to_owned(), message: error.to_string() }
         })?),

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::actor::{self, Ask};
 use super::metrics::Metrics;
 use super::peers::Peers;
+use super::permits::Permits;
 use super::state::{Asker, Change};
 use super::view::View;
 use super::{Config, Error};
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) verifier: Verifier,
     pub(super) metrics: Metrics,
     pub(super) config: Config,
+    pub(super) permits: Permits,
 }
 
 /// An envelope of a message is bad, and with it the message.

@@ -27,6 +27,7 @@ use super::metrics::Metrics;
 use super::network_key::NetworkKey;
 use super::peers::PeerCache;
 use super::state::{Input, Remembered, State};
+use super::streams::Opener;
 use super::{Attached, Clock, Config, Error, LinkEvent, Links, Offence, Service, StartError, Swarm, limits};
 use crate::actor::Tasks;
 use crate::clock;
@@ -61,6 +62,7 @@ pub(super) fn start(tasks: &mut Tasks, identity: &Identity, config: Config) -> R
     });
     let bootstrap = bootstrap.collect::<Result<Vec<Address>, StartError>>()?;
     let metrics = Metrics::default();
+    let attached = Arc::new(watch::Sender::new(Attached::default()));
     let mut blueprint = Blueprint {
         keypair: identity.keypair().clone(),
         names: Names::new(config.network.clone()),
@@ -68,6 +70,7 @@ pub(super) fn start(tasks: &mut Tasks, identity: &Identity, config: Config) -> R
         listen: build::to_listen(&config.listen)?,
         mdns: config.mdns,
         metrics: metrics.clone(),
+        attached: Arc::clone(&attached),
     };
     let first = blueprint.build()?;
     let cache = PeerCache::new(&config.data_dir, network_id.to_string());
@@ -77,18 +80,19 @@ pub(super) fn start(tasks: &mut Tasks, identity: &Identity, config: Config) -> R
     let (mailbox, inbox) = mpsc::channel(limits::MAILBOX);
     let (listening, listens) = watch::channel(first.listen_addrs());
     let (links, linked) = watch::channel(Links::default());
-    let attached = Arc::new(watch::Sender::new(Attached::default()));
+    let (opens, opener) = watch::channel(first.opener.clone());
     let shared = Shared {
         state,
         clock: config.clock,
         attached: Arc::clone(&attached),
         listening,
         links,
+        opens,
         metrics: metrics.clone(),
         cache,
     };
     tasks.run("swarm", |stop| supervise(blueprint, first, inbox, shared, stop));
-    Ok(Swarm { mailbox, attached, listening: listens, links: linked, network_id, metrics })
+    Ok(Swarm { mailbox, attached, listening: listens, links: linked, opener, network_id, metrics })
 }
 
 /// Nodes differ in their keys, so their waits differ.
@@ -104,6 +108,7 @@ struct Shared {
     attached: Arc<watch::Sender<Attached>>,
     listening: watch::Sender<Vec<String>>,
     links: watch::Sender<Links>,
+    opens: watch::Sender<Opener>,
     metrics: Metrics,
     cache: PeerCache,
 }
@@ -164,6 +169,7 @@ async fn supervise(
             }
             continue;
         };
+        shared.opens.send_replace(built.opener.clone());
         let began = tokio::time::Instant::now();
         let running = Running::new(built, &mut blueprint, &mut shared);
         let run = Box::pin(running.run(&mut inbox, std::mem::take(&mut todo), &stop));

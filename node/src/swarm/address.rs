@@ -111,6 +111,16 @@ pub(super) fn peer_id(key: NodeKey) -> PeerId {
     PeerId::from_multihash(hash).expect("an unhashed key of 36 bytes is a PeerId")
 }
 
+/// Whether only this machine reaches what listens there.
+pub(super) fn is_loopback(text: &str) -> bool {
+    let Ok(address) = parse(text) else { return false };
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
+}
+
 fn parse(text: &str) -> Result<Multiaddr, AddressError> {
     if text.len() > ADDRESS_BYTES_MAX {
         return Err(AddressError::TooLong);

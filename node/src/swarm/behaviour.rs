@@ -39,6 +39,8 @@ pub(super) struct Behaviour {
     pub(super) liveness: Requests,
     pub(super) forward: Requests,
     pub(super) query: Requests,
+    pub(super) write: Requests,
+    pub(super) streams: libp2p_stream::Behaviour,
     pub(super) dht: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
 }
@@ -63,6 +65,11 @@ impl Names {
     /// The topic of the registry's gossip.
     pub(super) fn topic(&self) -> gossipsub::IdentTopic {
         gossipsub::IdentTopic::new(self.name("registry"))
+    }
+
+    /// The protocol of streams: the transfer of content.
+    pub(super) fn streams(&self) -> StreamProtocol {
+        self.protocol("blob")
     }
 
     fn name(&self, part: &str) -> String {
@@ -109,6 +116,8 @@ impl Behaviour {
             liveness: requests(names, Service::Liveness),
             forward: requests(names, Service::Forward),
             query: requests(names, Service::Query),
+            write: requests(names, Service::Write),
+            streams: libp2p_stream::Behaviour::new(),
             dht: dht(names, local),
             mdns: mdns.into(),
         })
@@ -121,6 +130,7 @@ impl Behaviour {
             Service::Liveness => &mut self.liveness,
             Service::Forward => &mut self.forward,
             Service::Query => &mut self.query,
+            Service::Write => &mut self.write,
         }
     }
 }

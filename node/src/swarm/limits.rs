@@ -139,6 +139,8 @@ pub(super) const fn request_rate(service: Service) -> Rate {
         Service::Liveness => Rate { per_second: 50.0, burst: 200.0 },
         // One for each write that a client sends to a node that is not the owner.
         Service::Forward => Rate { per_second: 100.0, burst: 200.0 },
+        // As above, for assets.
+        Service::Write => Rate { per_second: 100.0, burst: 200.0 },
         // One for each query of each client of that node.
         Service::Query => Rate { per_second: 2000.0, burst: 4000.0 },
     }
@@ -166,6 +168,15 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 pub(super) const JUDGING_MAX: usize = 1024;
 /// How long a verdict may take: gossip forgets the message after [`GOSSIP_HISTORY`] heartbeats.
 pub(super) const VERDICT_WITHIN: Duration = Duration::from_secs(4);
+
+// Streams of content.
+
+/// Streams that peers have opened and nobody has looked at yet. The next are told "busy".
+pub const STREAMS_WAITING_MAX: usize = 64;
+/// Streams that are being answered: each holds up to 2 MiB of content on its way.
+pub const SERVED_STREAMS_MAX: usize = 128;
+/// Streams of one peer that are being answered, so that one peer leaves room for others.
+pub const SERVED_STREAMS_PER_PEER_MAX: usize = 64;
 
 // Gossip.
 

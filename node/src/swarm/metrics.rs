@@ -24,6 +24,7 @@ pub struct Metrics {
     bans: Counter,
     restarts: Counter,
     events_lost: Counter,
+    streams: Family<Outcome, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -103,7 +104,12 @@ impl Metrics {
         registry.register("swarm_gossip", "Gossip messages received, by verdict", self.gossip.clone());
         registry.register("swarm_requests_sent", "Requests to peers, by outcome", self.asked.clone());
         registry.register("swarm_requests_received", "Requests of peers, by outcome", self.answered.clone());
+        registry.register("swarm_streams", "Streams that peers opened, by outcome", self.streams.clone());
         registry.register("swarm_offences", "What peers did wrong, by kind", self.offences.clone());
+    }
+
+    pub(super) fn stream_taken(&self, outcome: &'static str) {
+        self.streams.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Where a connection counts its bytes: in, out.

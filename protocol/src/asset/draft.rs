@@ -13,7 +13,7 @@ pub struct Draft {
 }
 
 /// What the upload says of its file part. Names never become paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileFacts {
     /// The file's name as the client sent it.
     pub file_name: String,

@@ -16,6 +16,12 @@ impl Patch {
         self.paths.as_bytes()
     }
 
+    /// The body that it was made of, as JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        self.paths.to_json()
+    }
+
     /// Checks the body of `PUT /asset/<uri>`.
     ///
     /// # Errors

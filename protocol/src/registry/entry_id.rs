@@ -21,6 +21,9 @@ pub enum EntryIdError {
         /// How long it may be.
         bytes_max: usize,
     },
+    /// It is `.` or `..`, which no request path can carry.
+    #[error("asset_registry_id cannot be `{0}`: no path can lead to it")]
+    Dots(String),
     /// It holds a control character.
     #[error("asset_registry_id holds the control character U+{0:04X}")]
     Control(u32),
@@ -41,6 +44,9 @@ impl EntryId {
         let text = text.into();
         if text.is_empty() || text.len() > Self::BYTES_MAX {
             return Err(EntryIdError::Length { bytes: text.len(), bytes_max: Self::BYTES_MAX });
+        }
+        if matches!(&*text, "." | "..") {
+            return Err(EntryIdError::Dots(text.into()));
         }
         match text.chars().find(|character| character.is_control()) {
             Some(control) => Err(EntryIdError::Control(u32::from(control))),

@@ -3,7 +3,7 @@
 use super::entry_id::EntryId;
 use super::envelope::Envelope;
 use super::record::{RecordKey, Version};
-use crate::codec::{self, CodecError, Decode, Encode};
+use crate::codec::{Decode, Encode, frames};
 
 /// How many buckets the keys fall into, by their first byte.
 pub const BUCKETS: usize = 256;
@@ -100,6 +100,8 @@ pub struct ForwardAsk {
     entry: String,
     /// What to do.
     pub change: ForwardedChange,
+    /// The owner's word that it is there; see [`ForwardedChange::Permit`].
+    pub permit: [u8; 16],
 }
 
 /// What to do to an entry.
@@ -109,6 +111,9 @@ pub enum ForwardedChange {
     Update(String),
     /// Delete it.
     Delete,
+    /// Nothing yet: asks for the permit that a change needs. It is good for some seconds, so that a change that lay
+    /// in a network or before a stopped process, and was given up by its asker, is not made later.
+    Permit,
 }
 
 /// The owner's answer.
@@ -118,6 +123,8 @@ pub enum ForwardAnswer {
     Done(Envelope),
     /// Not done; nothing was changed.
     Refused(ForwardRefusal),
+    /// A permit for one change, soon.
+    Permit([u8; 16]),
 }
 
 /// Why an owner did not do it.
@@ -142,13 +149,15 @@ pub enum ForwardRefusal {
     Busy,
     /// It failed.
     Failed,
+    /// The permit is too old, or none of its own.
+    Late,
 }
 
 impl ForwardAsk {
     /// A change to an entry.
     #[must_use]
-    pub fn new(entry: &EntryId, change: ForwardedChange) -> Self {
-        Self { entry: entry.as_str().to_owned(), change }
+    pub fn new(entry: &EntryId, change: ForwardedChange, permit: [u8; 16]) -> Self {
+        Self { entry: entry.as_str().to_owned(), change, permit }
     }
 
     /// The entry's id, if it is one.
@@ -156,36 +165,6 @@ impl ForwardAsk {
     pub fn entry(&self) -> Option<EntryId> {
         EntryId::new(self.entry.as_str()).ok()
     }
-}
-
-/// Bytes of a message, or why it does not fit.
-type Encoded = Result<Vec<u8>, TooLong>;
-
-/// A message that no node would take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message is too long to send")]
-pub struct TooLong;
-
-macro_rules! frames {
-    ($($message:ty: $encode:ident, $decode:ident;)+) => {$(
-        impl $message {
-            /// Its bytes on the wire.
-            ///
-            /// # Errors
-            /// When it is too long.
-            pub fn encode(&self) -> Encoded {
-                codec::$encode(self).map_err(|_| TooLong)
-            }
-
-            /// Reads bytes from the wire.
-            ///
-            /// # Errors
-            /// Bytes that are not one whole message.
-            pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-                codec::$decode(bytes)
-            }
-        }
-    )+};
 }
 
 frames! {

@@ -366,12 +366,25 @@ fn golden_bytes_of_anti_entropy() {
 
 #[test]
 fn golden_bytes_of_forwarded_changes() {
-    let update = ForwardAsk::new(&id("own-1"), ForwardedChange::Update("{}".to_owned()));
-    let delete = ForwardAsk::new(&id("own-1"), ForwardedChange::Delete);
+    let update = ForwardAsk::new(&id("own-1"), ForwardedChange::Update("{}".to_owned()), [7; 16]);
+    let delete = ForwardAsk::new(&id("own-1"), ForwardedChange::Delete, [7; 16]);
+    let permit = ForwardAsk::new(&id("own-1"), ForwardedChange::Permit, [0; 16]);
     let done = ForwardAnswer::Done(signed(Payload::Tombstone).envelope().clone());
     let refused = |refusal| ForwardAnswer::Refused(refusal);
-    assert_eq!(hex(&update.encode().unwrap()), "0105000000000000006f776e2d310000000002000000000000007b7d");
-    assert_eq!(hex(&delete.encode().unwrap()), "0105000000000000006f776e2d3101000000");
+    assert_eq!(
+        hex(&update.encode().unwrap()),
+        "0105000000000000006f776e2d310000000002000000000000007b7d07070707070707070707070707070707"
+    );
+    assert_eq!(
+        hex(&delete.encode().unwrap()),
+        "0105000000000000006f776e2d310100000007070707070707070707070707070707"
+    );
+    assert_eq!(
+        hex(&permit.encode().unwrap()),
+        format!("0105000000000000006f776e2d3102000000{}", "00".repeat(16))
+    );
+    let given = ForwardAnswer::Permit([9; 16]).encode().unwrap();
+    assert_eq!(hex(&given), format!("0102000000{}", "09".repeat(16)));
     assert_eq!(golden(&done.encode().unwrap()), "166 bytes 2e97f0e196a09ff384c779fce5a3abd9");
     let invalid = ForwardRefusal::Invalid { code: "c".to_owned(), message: "m".to_owned() };
     assert_eq!(
@@ -385,9 +398,10 @@ fn golden_bytes_of_forwarded_changes() {
         ForwardRefusal::Full,
         ForwardRefusal::Busy,
         ForwardRefusal::Failed,
+        ForwardRefusal::Late,
     ];
     let plain = plain.map(|refusal| hex(&refused(refusal).encode().unwrap()));
-    let numbers = ["00", "01", "03", "04", "05", "06"];
+    let numbers = ["00", "01", "03", "04", "05", "06", "07"];
     assert_eq!(plain, numbers.map(|number| format!("0101000000{number}000000")));
     assert_eq!(ForwardAsk::decode(&delete.encode().unwrap()).unwrap().entry(), Some(id("own-1")));
     assert_eq!(ForwardAnswer::decode(&done.encode().unwrap()).unwrap(), done);

@@ -66,13 +66,15 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("registry", &["actor", "catalog", "clock", "identity", "storage", "swarm"]),
     ("members", &["actor", "registry"]),
     ("liveness", &["actor", "clock", "identity", "swarm"]),
+    ("query", &["actor", "catalog", "clock", "liveness", "registry", "swarm"]),
+    ("fetch", &["actor", "blobs", "catalog", "liveness", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     (
         "node",
         &[
-            "actor", "blobs", "catalog", "clock", "identity", "liveness", "members", "registry", "storage",
-            "swarm", "sweeper", "verify",
+            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "query",
+            "registry", "storage", "swarm", "sweeper", "verify",
         ],
     ),
     ("peers", &["clock", "identity", "liveness", "node", "registry"]),

@@ -38,6 +38,28 @@ fn a_node_answers_every_case() {
     assert!(failures.is_empty(), "{} of {asked} fail:\n{}", failures.len(), failures.join("\n"));
 }
 
+/// A filter over descriptions, and the numbers of the documents that match it, in order.
+pub(super) struct UnionCase {
+    pub(super) filter: String,
+    pub(super) sort: Option<String>,
+    pub(super) expect: Vec<usize>,
+}
+
+/// The largest collection of documents, and what is asked of it.
+pub(super) fn union_cases() -> (Vec<Value>, Vec<UnionCase>) {
+    let largest = collections().into_iter().max_by_key(|collection| collection.documents.len()).unwrap();
+    let plain = |case: &Case| case.skip.is_none() && case.limit.is_none() && case.projection.is_none();
+    let cases = largest.cases.into_iter().filter(plain).filter_map(|case| {
+        let filter = serde_json::from_str(&case.filter).ok()?;
+        Some(UnionCase {
+            filter: prefix::filter(&filter).to_string(),
+            sort: case.sort.as_ref().map(|sort| prefix::sort(sort).to_string()),
+            expect: case.expect?,
+        })
+    });
+    (largest.documents, cases.collect())
+}
+
 fn request(case: &Case) -> Request {
     let mut target = "/assets?".to_owned();
     if let Some(sort) = &case.sort {

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use assetmesh_protocol::filter::{Filter, Sort};
+use assetmesh_protocol::ids::{AssetsDbId, RecordId};
 use bytes::Bytes;
 
-use crate::catalog::Error;
+use crate::catalog::cursor::Position;
 use crate::catalog::tables::{self, View};
+use crate::catalog::{Error, numbers};
 use crate::storage;
 
 /// Rows between two looks at the clock.
@@ -29,8 +31,10 @@ pub(super) struct Question<'q> {
     pub(super) sort: Option<&'q Sort>,
     /// Rows in the page.
     pub(super) limit: usize,
-    /// The last place of the page before.
-    pub(super) after: Option<Place>,
+    /// The last row of the page before. It may be another node's.
+    pub(super) after: Option<&'q Position>,
+    /// The node that all rows here belong to.
+    pub(super) owner: AssetsDbId,
     pub(super) deadline: Instant,
     /// Nobody waits for the answer any more.
     pub(super) stopped: &'q AtomicBool,
@@ -39,12 +43,18 @@ pub(super) struct Question<'q> {
 }
 
 impl Question<'_> {
-    /// Without a sort, rows before the cursor need not be read.
-    pub(super) fn first_row(&self) -> u64 {
-        match (self.sort, &self.after) {
-            (None, Some((_, number))) => number + 1,
+    /// Without a sort, rows before the cursor need not be read. It only narrows; [`Question::is_after`] decides.
+    pub(super) fn first_row(&self, view: &View) -> u64 {
+        match (self.sort, self.after) {
+            (None, Some(after)) if after.owner == self.owner => numbers::row_number(after.record) + 1,
+            (None, Some(after)) => storage::guard(|| view.first_since(after.record)).unwrap_or(0),
             _ => 0,
         }
+    }
+
+    /// Whether a row here stands behind the page before, in the order of the whole federation.
+    fn is_after(&self, key: &Bytes, record: RecordId) -> bool {
+        self.after.is_none_or(|after| (key, record, self.owner) > (&after.key, after.record, after.owner))
     }
 }
 
@@ -77,7 +87,7 @@ impl<'q> Selection<'q> {
             self.late_at.get_or_insert(number);
             return Ok(false);
         }
-        let Ok((_, description)) = tables::description(number, bytes) else {
+        let Ok((header, description)) = tables::description(number, bytes) else {
             self.damaged += 1;
             return Ok(true);
         };
@@ -88,14 +98,13 @@ impl<'q> Selection<'q> {
             Some(sort) => Bytes::copy_from_slice(sort.key(description)?.as_bytes()),
             None => Bytes::new(),
         };
-        self.keep((key, number));
+        if self.question.is_after(&key, header.record) {
+            self.keep((key, number));
+        }
         Ok(true)
     }
 
     fn keep(&mut self, place: Place) {
-        if self.question.after.as_ref().is_some_and(|after| place <= *after) {
-            return;
-        }
         self.first.push(place);
         if self.first.len() > self.question.limit + 1 {
             self.first.pop();
@@ -211,6 +220,7 @@ mod tests {
             sort: None,
             limit: LIMIT,
             after: None,
+            owner: AssetsDbId(uuid::Uuid::nil()),
             deadline: Instant::now(),
             stopped: &AtomicBool::new(false),
             enough: AtomicU64::new(u64::MAX),

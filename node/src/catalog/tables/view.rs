@@ -77,6 +77,27 @@ impl View {
         stored.map_or_else(|| Ok(Merged::all(self.numbering()?.0)), Ok)
     }
 
+    /// A row number below which every row that can be read has a lesser record id than this one.
+    pub(in crate::catalog) fn first_since(&self, record: RecordId) -> Result<u64, Error> {
+        let (mut low, mut high) = (0, self.numbering()?.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let rows = self.assets.range(middle..high)?;
+            let mut readable = rows.filter_map(|entry| match entry {
+                Ok((number, bytes)) => {
+                    let header = row::decode(number.value(), bytes.value()).ok()?.0;
+                    Some(Ok((number.value(), header.record)))
+                }
+                Err(error) => Some(Err(error)),
+            });
+            match readable.next().transpose()? {
+                Some((number, found)) if found < record => low = number + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
     /// The row of a uri or record id.
     pub(in crate::catalog) fn find(&self, key: &str) -> Result<Option<Row>, Error> {
         find(&self.uris, &self.assets, key)

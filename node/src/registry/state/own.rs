@@ -101,13 +101,13 @@ impl State {
             Asker::Client => self.accounts.may_update(&self.me, now_ms),
             Asker::Peer => self.accounts.may_update_for_others(&self.me, now_ms),
         };
-        if !may_update {
+        // A delete always goes through: it is how room is made, and an entry has but one.
+        if !may_update && !matches!(payload, Payload::Tombstone) {
             return Err(WriteError::TooFast { per_minute: self.accounts.bounds().updates_per_minute });
         }
         let record = self.sign(now_ms, entry, payload, current.as_deref())?;
         let coming = self.own.pending.len() as u32;
         let room = self.accounts.admits(&self.map, &record, current.as_deref(), coming);
-        // A delete always goes through: it is how room is made.
         if !record.is_deleted() {
             room.map_err(WriteError::TooMany)?;
         }
@@ -129,11 +129,12 @@ impl State {
         Ok(self.newest_own(&RecordKey::of(&self.me, entry)).cloned())
     }
 
-    /// This node's live entry under an id, if it is the only one.
+    /// The live entry under an id that a change is about: this node's own, or the only one there is.
     fn changeable(&self, now_ms: u64, entry: &EntryId, asker: Asker) -> Result<Arc<Verified>, WriteError> {
         let mut live = self.live(now_ms, entry);
-        if asker == Asker::Peer {
-            // The peer chose this owner; whether others have the id too is its own to judge.
+        // A peer chose this owner; and a client that comes to an owner of an id that was made twice means that one,
+        // else nobody could ever undo it.
+        if asker == Asker::Peer || live.iter().any(|record| record.owner() == self.me) {
             live.retain(|record| record.owner() == self.me);
         }
         let Some(record) = live.pop() else {

@@ -94,13 +94,17 @@ fn a_foreign_node_record_is_not_changed_from_here() {
 }
 
 #[test]
-fn one_id_of_two_owners_is_changed_by_nobody() {
-    let mut peer = Peer::new(1);
-    peer.create(NOW, "a").unwrap();
+fn one_id_of_two_owners_is_changed_by_each_for_itself_and_by_nobody_else() {
+    let mut peer = Peer::new(3);
+    peer.gossip(NOW, &signed(1, "a", NOW, "x"));
     peer.gossip(NOW, &signed(2, "a", NOW, "x"));
     let Err(WriteError::Conflict { owners, .. }) = peer.delete(NOW, "a") else { panic!() };
     assert_eq!(owners.len(), 2);
     assert!(owners.contains(&node(1)) && owners.contains(&node(2)));
+    let mut owner = Peer::new(1);
+    owner.create(NOW, "a").unwrap();
+    owner.gossip(NOW, &signed(2, "a", NOW, "x"));
+    assert_eq!(owner.delete(NOW, "a").unwrap().owner(), node(1));
 }
 
 #[test]

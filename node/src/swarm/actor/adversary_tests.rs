@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use libp2p::identity::Keypair;
@@ -34,6 +35,7 @@ impl Rogue {
             listen: Vec::new(),
             mdns: false,
             metrics: Metrics::default(),
+            attached: Arc::default(),
         };
         Self {
             generation: blueprint.build().unwrap(),
@@ -121,6 +123,7 @@ async fn one_peer_has_few_connections() {
             listen: Vec::new(),
             mdns: false,
             metrics: Metrics::default(),
+            attached: Arc::default(),
         };
         let mut other = Rogue { generation: blueprint.build().unwrap(), ..Rogue::new(&victim) };
         other.connected().await;

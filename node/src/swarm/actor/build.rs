@@ -2,20 +2,23 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
 use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::{self, SwarmEvent};
+use libp2p::swarm::{self, Executor, SwarmEvent};
 use libp2p::{Multiaddr, PeerId};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connections::Connections;
 use crate::swarm::behaviour::{Behaviour, Names};
 use crate::swarm::metrics::Metrics;
 use crate::swarm::network_key::NetworkKey;
-use crate::swarm::{StartError, address, limits, transport};
+use crate::swarm::streams::{self, Opener};
+use crate::swarm::{Attached, StartError, address, limits, transport};
 
 /// All that the swarm is built from.
 pub(super) struct Blueprint {
@@ -26,6 +29,8 @@ pub(super) struct Blueprint {
     pub(super) listen: Vec<Multiaddr>,
     pub(super) mdns: bool,
     pub(super) metrics: Metrics,
+    /// Where the streams go that peers open.
+    pub(super) attached: Arc<watch::Sender<Attached>>,
 }
 
 /// One life of the swarm, from its building to a panic.
@@ -35,6 +40,8 @@ pub(super) struct Generation {
     pub(super) listeners: HashMap<ListenerId, usize>,
     /// A task of a connection has panicked.
     pub(super) broken: CancellationToken,
+    /// Opens streams in this life.
+    pub(super) opener: Opener,
     /// Ends the tasks of connections when this life ends.
     _guard: DropGuard,
 }
@@ -69,14 +76,18 @@ impl Blueprint {
         let key = self.keypair.public();
         let behaviour = Behaviour::new(&key, &self.names, self.mdns)
             .map_err(|(part, reason)| StartError::Setup { part, reason })?;
+        let (opener, incoming) = Opener::new(&behaviour.streams, self.names.streams())
+            .map_err(|error| setup("streams", error.to_string()))?;
         let connections = Connections::default();
+        let handing_up = streams::hand_up(incoming, Arc::clone(&self.attached), self.metrics.clone());
+        connections.exec(Box::pin(handing_up));
         let (broken, guard) = (connections.broken(), connections.guard());
         let config = swarm::Config::with_executor(connections)
             .with_idle_connection_timeout(limits::IDLE_CONNECTION)
             .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS_MAX)
             .with_per_connection_event_buffer_size(limits::CONNECTION_EVENTS);
         let swarm = libp2p::Swarm::new(carrier, behaviour, PeerId::from(&key), config);
-        let mut generation = Generation { swarm, listeners: HashMap::new(), broken, _guard: guard };
+        let mut generation = Generation { swarm, listeners: HashMap::new(), broken, opener, _guard: guard };
         for (number, address) in self.listen.iter().enumerate() {
             let listener = listen(&mut generation.swarm, address)?;
             generation.listeners.insert(listener, number);

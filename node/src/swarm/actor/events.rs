@@ -89,6 +89,8 @@ impl Running<'_> {
             BehaviourEvent::Liveness(event) => self.request_event(Service::Liveness, event),
             BehaviourEvent::Forward(event) => self.request_event(Service::Forward, event),
             BehaviourEvent::Query(event) => self.request_event(Service::Query, event),
+            BehaviourEvent::Write(event) => self.request_event(Service::Write, event),
+            BehaviourEvent::Streams(()) => {}
             BehaviourEvent::Dht(event) => self.dht_event(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer_id, address) in found.into_iter().take(limits::BOOK_PEERS_MAX) {

@@ -180,7 +180,10 @@ impl Running<'_> {
         }
         let now = self.shared.now();
         if !self.shared.state.may_ask(now, from, service) {
-            self.offended(from, Offence::Flooding);
+            // What clients ask for comes as fast as they ask: the peer that hands it on is not to blame.
+            if matches!(service, Service::Registry | Service::Liveness) {
+                self.offended(from, Offence::Flooding);
+            }
             return Err(Answer::Busy);
         }
         let of_peer = self.answering_for.get(&from).copied().unwrap_or_default();

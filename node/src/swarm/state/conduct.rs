@@ -18,6 +18,8 @@ const fn points(offence: Offence) -> f64 {
         Offence::Forged => 30.0,
         // A newer version may send what this one cannot read.
         Offence::Malformed | Offence::Oversized => 10.0,
+        // Its disk may be at fault, but what it serves is of no use: the third is one too many.
+        Offence::FalseContent => 40.0,
         // Each message too many.
         Offence::Flooding => 0.5,
     }

@@ -131,7 +131,7 @@ async fn a_flood_of_requests_is_answered_busy_and_ends_in_a_ban() {
     let first = Member::start(settings()).await;
     let flooder = Member::start(kit::bootstrapped(&[&first])).await;
     first.linked_to(&[flooder.key]).await;
-    let mut requests = first.serve(Service::Forward, 64);
+    let mut requests = first.serve(Service::Liveness, 64);
     let answer = async {
         while let Some(request) = requests.recv().await {
             request.answer.send(vec![1]).ok();
@@ -140,7 +140,7 @@ async fn a_flood_of_requests_is_answered_busy_and_ends_in_a_ban() {
     let flood = async {
         while first.swarm.metrics().bans() == 0 {
             let some =
-                (0..30).map(|_| flooder.swarm.request(first.key, Service::Forward, vec![0], kit::WITHIN));
+                (0..30).map(|_| flooder.swarm.request(first.key, Service::Liveness, vec![0], kit::WITHIN));
             futures_util::future::join_all(some).await;
         }
     };
@@ -150,6 +150,34 @@ async fn a_flood_of_requests_is_answered_busy_and_ends_in_a_ban() {
     }
     assert!(first.swarm.metrics().offences(Offence::Flooding) >= 200);
     first.linked_to(&[]).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_hands_on_what_many_clients_ask_is_answered_busy_and_not_banned() {
+    let first = Member::start(settings()).await;
+    let busy = Member::start(kit::bootstrapped(&[&first])).await;
+    first.linked_to(&[busy.key]).await;
+    let mut requests = first.serve(Service::Forward, 64);
+    let answer = async {
+        while let Some(request) = requests.recv().await {
+            request.answer.send(vec![1]).ok();
+        }
+    };
+    let ask = async {
+        let mut refused = 0;
+        for _ in 0..30 {
+            let some = (0..30).map(|_| busy.swarm.request(first.key, Service::Forward, vec![0], kit::WITHIN));
+            refused +=
+                futures_util::future::join_all(some).await.iter().filter(|answer| answer.is_err()).count();
+        }
+        refused
+    };
+    let refused = tokio::select! {
+        () = answer => panic!("the service ended"),
+        refused = ask => refused,
+    };
+    assert!(refused > 0, "nine hundred at once are too many");
+    assert_eq!((first.swarm.metrics().bans(), first.swarm.metrics().offences(Offence::Flooding)), (0, 0));
 }
 
 #[tokio::test]

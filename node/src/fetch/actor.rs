@@ -1,0 +1,128 @@
+//! The loop of fetch: it knows which searches and transfers are under way, so that all who want the same share one.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use assetmesh_protocol::ids::AssetId;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::search::{self, Search};
+use super::shared::Shared;
+use super::shelf::{Consumer, Shelf};
+use super::state::{Plan, State};
+use super::transfer::{self, Order};
+use super::{Config, Error, Found};
+use crate::actor::Reply;
+use crate::blobs::tree::GROUP_BYTES;
+
+/// Ranges of one transfer that are asked for at once.
+const JOBS_MAX: u64 = 4;
+/// How long what a search has found is taken for true.
+const FOUND_FOR: Duration = Duration::from_secs(2);
+
+/// What the handle asks.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// Who holds a blob?
+    Search { id: AssetId, reply: Reply<Result<watch::Receiver<Search>, Error>> },
+    /// A place at a transfer of what was found.
+    Enter { found: Found, range: Range<u64>, reply: Reply<Result<Consumer, Error>> },
+}
+
+struct Actor {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    searches: HashMap<AssetId, (watch::Receiver<Search>, Instant)>,
+    transfers: Vec<(AssetId, Arc<Shelf>)>,
+}
+
+/// Runs until the node stops.
+pub(super) async fn run(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Question>, stop: CancellationToken) {
+    let mut actor = Actor { shared, tasks: JoinSet::new(), searches: HashMap::new(), transfers: Vec::new() };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            question = inbox.recv() => match question {
+                // The asker may have given up.
+                Some(Question::Search { id, reply }) => {
+                    reply.send(actor.search(id)).ok();
+                }
+                Some(Question::Enter { found, range, reply }) => {
+                    reply.send(actor.enter(&found, range)).ok();
+                }
+                None => return,
+            },
+            Some(ended) = actor.tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a transfer broke off");
+                }
+                actor.tidy();
+            }
+        }
+    }
+}
+
+impl Actor {
+    /// Forgets what is over.
+    fn tidy(&mut self) {
+        let now = Instant::now();
+        self.searches.retain(|_, (search, begun)| {
+            // A search that broke off is over, too.
+            let goes_on = search.has_changed().is_ok() && !search.borrow().is_over;
+            let is_fresh = now.saturating_duration_since(*begun) < FOUND_FOR;
+            goes_on || (is_fresh && search.borrow().found.is_some())
+        });
+        self.transfers.retain(|(_, shelf)| !shelf.is_closed());
+    }
+
+    fn search(&mut self, id: AssetId) -> Result<watch::Receiver<Search>, Error> {
+        self.tidy();
+        if let Some((search, _)) = self.searches.get(&id) {
+            return Ok(search.clone());
+        }
+        if self.searches.len() >= self.shared.config.searches_max {
+            return Err(Error::Busy);
+        }
+        let (tell, search) = watch::channel(Search::default());
+        self.searches.insert(id, (search.clone(), Instant::now()));
+        self.tasks.spawn(search::run(Arc::clone(&self.shared), id, tell));
+        Ok(search)
+    }
+
+    fn enter(&mut self, found: &Found, range: Range<u64>) -> Result<Consumer, Error> {
+        self.tidy();
+        let now = Instant::now();
+        let mut same = self.transfers.iter().filter(|(id, _)| *id == found.id);
+        if let Some(consumer) = same.find_map(|(_, shelf)| shelf.enter(range.clone(), now)) {
+            return Ok(consumer);
+        }
+        let config = &self.shared.config;
+        if self.transfers.len() >= config.transfers_max {
+            return Err(Error::Busy);
+        }
+        let (plan, history_bytes) = plan(config, self.transfers.len());
+        let group = GROUP_BYTES as u64;
+        let whole = range.start / group * group..range.end.next_multiple_of(group).min(found.size);
+        let shelf = Arc::new(Shelf::new(whole.clone(), history_bytes));
+        let consumer = shelf.enter(range, now).ok_or(Error::Busy)?;
+        let order =
+            Order { id: found.id, size: found.size, shelf: Arc::clone(&shelf), search: found.search.clone() };
+        self.transfers.push((found.id, shelf));
+        let state = State::new(plan, whole);
+        self.tasks.spawn(transfer::run(Arc::clone(&self.shared), order, state));
+        Ok(consumer)
+    }
+}
+
+/// Shares memory out: a quarter is what was taken already, the rest the window. Many transfers have less each.
+fn plan(config: &Config, others: usize) -> (Plan, u64) {
+    let share = config.buffer_bytes_max / (others as u64 + 1);
+    let share = share.clamp(config.buffer_bytes_each.min(2 << 20), config.buffer_bytes_each);
+    let history = share / 4;
+    let range = ((share - history) / JOBS_MAX).next_multiple_of(GROUP_BYTES as u64);
+    (Plan { range_bytes: range, window_bytes: JOBS_MAX * range, jobs_max: JOBS_MAX as usize }, history)
+}

@@ -1,0 +1,168 @@
+//! Answers peers that ask for content: what a record of this node names, each group checked right before it leaves.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assetmesh_protocol::blob::{BLOB_ASK_BYTES_MAX, BlobAsk, BlobHead, BlobStatus, BlobWant};
+use assetmesh_protocol::ids::NodeKey;
+use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::shared::Shared;
+use crate::blobs::Blob;
+use crate::blobs::tree::{GROUP_BYTES, groups};
+use crate::swarm::{Incoming, Offence, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEER_MAX};
+
+/// How long a question may take to come.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+/// How long a peer may take nothing of an answer.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs until the node stops.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut incoming: mpsc::Receiver<Incoming>,
+    stop: CancellationToken,
+) {
+    let mut serving = JoinSet::new();
+    let mut of_peer: HashMap<NodeKey, usize> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(Incoming { from, stream }) = incoming.recv() => {
+                let count = of_peer.entry(from).or_default();
+                // A dropped stream tells the peer that this node is busy.
+                if *count < SERVED_STREAMS_PER_PEER_MAX && serving.len() < SERVED_STREAMS_MAX {
+                    *count += 1;
+                    let shared = Arc::clone(&shared);
+                    serving.spawn(async move {
+                        // The task ends well even if an answer panics, so that it is counted off.
+                        let answer = AssertUnwindSafe(answer(&shared, from, stream));
+                        if answer.catch_unwind().await.is_err() {
+                            tracing::error!(%from, "an answer to a peer broke off");
+                        }
+                        from
+                    });
+                }
+            }
+            Some(Ok(from)) = serving.join_next() => {
+                if let Some(count) = of_peer.get_mut(&from) {
+                    *count -= 1;
+                }
+                of_peer.retain(|_, count| *count > 0);
+            }
+        }
+    }
+}
+
+async fn answer<S>(shared: &Shared, from: NodeKey, mut stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut ask = Vec::new();
+    let mut question = (&mut stream).take(BLOB_ASK_BYTES_MAX as u64 + 1);
+    if !matches!(timeout(ASK_WITHIN, question.read_to_end(&mut ask)).await, Ok(Ok(_))) {
+        return;
+    }
+    let status = match BlobAsk::decode(&ask) {
+        Ok(ask) => match send(shared, ask, &mut stream).await {
+            Ok(()) => return,
+            Err(status) => status,
+        },
+        Err(error) => {
+            tracing::debug!(%from, %error, "a malformed question for content");
+            shared.swarm.penalise(from, Offence::Malformed).await;
+            BlobStatus::Refused
+        }
+    };
+    // The peer may have gone.
+    write(&mut stream, &[status.byte()]).await.ok();
+    close(&mut stream).await;
+}
+
+/// Sends what was asked for, or says why not. What goes wrong behind the status cuts the stream.
+async fn send<S>(shared: &Shared, ask: BlobAsk, stream: &mut S) -> Result<(), BlobStatus>
+where
+    S: AsyncWrite + Unpin,
+{
+    let id = ask.id();
+    let fail = |error: &dyn std::fmt::Display| {
+        tracing::warn!(asset_id = %id, %error, "content cannot be given to a peer");
+        BlobStatus::Refused
+    };
+    let facts = shared.catalog.object(&id).map_err(|error| fail(&error))?.ok_or(BlobStatus::Absent)?;
+    let blob = shared.blobs.open(&id).map_err(|error| fail(&error))?.ok_or(BlobStatus::Absent)?;
+    let size = blob.size();
+    let mut head = vec![BlobStatus::Here.byte()];
+    let range = match ask.want {
+        BlobWant::Head => {
+            head.extend(BlobHead::new(size, &facts).encode().map_err(|error| fail(&error))?);
+            groups(size).saturating_sub(1) * GROUP_BYTES as u64..size
+        }
+        BlobWant::Range { start, end } => {
+            let is_at_group = |at: u64| at.is_multiple_of(GROUP_BYTES as u64);
+            if start >= end || end > size || !is_at_group(start) || !(is_at_group(end) || end == size) {
+                return Err(BlobStatus::Refused);
+            }
+            start..end
+        }
+    };
+    stream_out(shared, &blob, head, range, stream).await;
+    Ok(())
+}
+
+async fn stream_out<S>(
+    shared: &Shared,
+    blob: &Blob,
+    head: Vec<u8>,
+    range: std::ops::Range<u64>,
+    stream: &mut S,
+) where
+    S: AsyncWrite + Unpin,
+{
+    let mut pieces = Box::pin(blob.read_proven(range));
+    // The first piece is read before the status goes out: what is damaged is refused and not cut.
+    let mut next = pieces.next().await;
+    if let Some(Err(error)) = &next {
+        tracing::error!(%error, "a peer asked for damaged content");
+        write(stream, &[BlobStatus::Refused.byte()]).await.ok();
+        return close(stream).await;
+    }
+    if write(stream, &head).await.is_err() {
+        return;
+    }
+    while let Some(piece) = next {
+        match piece {
+            Ok(bytes) if write(stream, &bytes).await.is_ok() => {
+                shared.metrics.bytes_out.inc_by(bytes.len() as u64);
+            }
+            // The peer has gone, or has enough.
+            Ok(_) => return,
+            Err(error) => {
+                tracing::error!(%error, "an answer to a peer was cut");
+                return;
+            }
+        }
+        next = pieces.next().await;
+    }
+    close(stream).await;
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let (now, rest) = bytes.split_at(bytes.len().min(4 * GROUP_BYTES));
+        timeout(TAKEN_WITHIN, stream.write_all(now)).await??;
+        bytes = rest;
+    }
+    Ok(())
+}
+
+async fn close<S: AsyncWrite + Unpin>(stream: &mut S) {
+    // The peer may have gone.
+    timeout(TAKEN_WITHIN, stream.close()).await.ok();
+}

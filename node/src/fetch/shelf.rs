@@ -1,0 +1,265 @@
+//! Where verified groups wait for their consumers: in order, and bounded, because nothing is asked for that would not
+//! fit. A little of what all have taken is kept, so that those who come a moment later share the same transfer.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+/// How long a consumer may take nothing while it holds up others.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a transfer ended.
+pub(super) type Ended = Option<Result<(), Arc<str>>>;
+
+/// What has come, and how it ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// All before this byte has come.
+    to: u64,
+    pub(super) ended: Ended,
+    /// How many consumers were sent away; a change wakes them.
+    sent_away: u64,
+}
+
+/// The shelf of one transfer.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    range: Range<u64>,
+    history_bytes: u64,
+    inner: Mutex<Inner>,
+    progress: watch::Sender<Progress>,
+    /// Rung when consumers took something, came or left.
+    bell: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pieces: BTreeMap<u64, Bytes>,
+    /// Nothing before this byte is here any more.
+    base: u64,
+    to: u64,
+    consumers: BTreeMap<u64, Spot>,
+    next_consumer: u64,
+    is_closed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    at: u64,
+    moved: Instant,
+}
+
+/// What a consumer gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// The next bytes.
+    Bytes(Bytes),
+    /// Nothing is there yet.
+    Nothing,
+    /// It was too slow for the others, and must go on by itself.
+    SentAway,
+}
+
+impl Shelf {
+    /// For groups of `range`.
+    pub(super) fn new(range: Range<u64>, history_bytes: u64) -> Self {
+        let inner = Inner {
+            pieces: BTreeMap::new(),
+            base: range.start,
+            to: range.start,
+            consumers: BTreeMap::new(),
+            next_consumer: 0,
+            is_closed: false,
+        };
+        let progress = watch::Sender::new(Progress { to: range.start, ..Progress::default() });
+        Self { range, history_bytes, inner: Mutex::new(inner), progress, bell: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a consumer of `range` in, if all of it is here or still to come.
+    pub(super) fn enter(self: &Arc<Self>, range: Range<u64>, now: Instant) -> Option<Consumer> {
+        if matches!(self.progress.borrow().ended, Some(Err(_))) {
+            return None;
+        }
+        let mut inner = self.lock();
+        let fits =
+            range.start >= inner.base && range.start >= self.range.start && range.end <= self.range.end;
+        if !fits || inner.is_closed {
+            return None;
+        }
+        let id = inner.next_consumer;
+        inner.next_consumer += 1;
+        inner.consumers.insert(id, Spot { at: range.start, moved: now });
+        drop(inner);
+        self.bell.notify_one();
+        Some(Consumer { shelf: Arc::clone(self), id, range, progress: self.progress.subscribe() })
+    }
+
+    /// Puts a verified group on the shelf.
+    pub(super) fn put(&self, offset: u64, bytes: Bytes) {
+        let mut inner = self.lock();
+        if offset < inner.to {
+            return;
+        }
+        inner.pieces.insert(offset, bytes);
+        let before = inner.to;
+        while let Some(piece) = inner.pieces.get(&inner.to) {
+            inner.to += piece.len() as u64;
+        }
+        let to = inner.to;
+        drop(inner);
+        if to > before {
+            self.progress.send_modify(|progress| progress.to = to);
+        }
+    }
+
+    /// Says how the transfer ended.
+    pub(super) fn end(&self, result: Result<(), Arc<str>>) {
+        self.progress.send_modify(|progress| progress.ended = Some(result));
+    }
+
+    /// Waits until consumers took something, came or left.
+    pub(super) async fn changed(&self) {
+        self.bell.notified().await;
+    }
+
+    /// All consumers have taken everything before this byte; the start of the range if there is none.
+    pub(super) fn taken(&self) -> u64 {
+        self.lock().slowest().map_or(self.range.start, |(_, spot)| spot.at)
+    }
+
+    /// Bytes of the whole range.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Whether nobody is here.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().consumers.is_empty()
+    }
+
+    /// Whether all that was to come is still here.
+    pub(super) fn is_whole(&self) -> bool {
+        let inner = self.lock();
+        inner.base == self.range.start && inner.to == self.range.end
+    }
+
+    /// Closes the shelf if nobody is here. Nobody gets in then.
+    pub(super) fn close_if_idle(&self) -> bool {
+        let mut inner = self.lock();
+        inner.is_closed |= inner.consumers.is_empty();
+        inner.is_closed
+    }
+
+    /// Whether nobody gets in any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Sends the slowest consumer away if it holds up others.
+    pub(super) fn relieve(&self, now: Instant) {
+        let mut inner = self.lock();
+        let Some((slowest, spot)) = inner.slowest() else { return };
+        let is_stuck = now.saturating_duration_since(spot.moved) >= PATIENCE && spot.at < inner.to;
+        let waits = inner.consumers.values().any(|other| other.at == inner.to);
+        if !is_stuck || !waits || inner.to == self.range.end {
+            return;
+        }
+        inner.consumers.remove(&slowest);
+        inner.tidy(self.history_bytes);
+        drop(inner);
+        self.progress.send_modify(|progress| progress.sent_away += 1);
+        self.bell.notify_one();
+    }
+}
+
+impl Inner {
+    fn slowest(&self) -> Option<(u64, Spot)> {
+        self.consumers.iter().min_by_key(|(_, spot)| spot.at).map(|(id, spot)| (*id, *spot))
+    }
+
+    /// Drops what all have taken, but for a little.
+    fn tidy(&mut self, history_bytes: u64) {
+        let Some((_, slowest)) = self.slowest() else { return };
+        let keep_from = slowest.at.saturating_sub(history_bytes);
+        while let Some(first) = self.pieces.first_entry() {
+            let end = first.key() + first.get().len() as u64;
+            if end > keep_from || end > self.to {
+                return;
+            }
+            first.remove();
+            self.base = end;
+        }
+    }
+}
+
+/// One consumer's place at a shelf.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    shelf: Arc<Shelf>,
+    id: u64,
+    /// What it still wants.
+    range: Range<u64>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Consumer {
+    /// What is still to be taken.
+    pub(super) fn wants(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// The next bytes, when they have come; `None` if it was sent away.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Arc<str>> {
+        loop {
+            // Read before looking, so that nothing that comes in between is slept through.
+            let ended = self.progress.borrow_and_update().ended.clone();
+            match (self.take(Instant::now()), ended) {
+                (Taken::Bytes(bytes), _) => return Ok(Some(bytes)),
+                (Taken::SentAway, _) => return Ok(None),
+                (Taken::Nothing, Some(Err(reason))) => return Err(reason),
+                (Taken::Nothing, Some(Ok(()))) => return Err("the transfer ended early".into()),
+                (Taken::Nothing, None) => {}
+            }
+            if self.progress.changed().await.is_err() {
+                return Err("the transfer broke off".into());
+            }
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Taken {
+        let mut inner = self.shelf.lock();
+        if !inner.consumers.contains_key(&self.id) {
+            return Taken::SentAway;
+        }
+        let at = self.range.start;
+        let found = inner.pieces.range(..=at).next_back().filter(|_| at < inner.to);
+        let Some((start, piece)) = found else { return Taken::Nothing };
+        let end = (self.range.end - start).min(piece.len() as u64);
+        let bytes = piece.slice((at - start) as usize..end as usize);
+        self.range.start += bytes.len() as u64;
+        let at = self.range.start;
+        inner.consumers.insert(self.id, Spot { at, moved: now });
+        inner.tidy(self.shelf.history_bytes);
+        drop(inner);
+        self.shelf.bell.notify_one();
+        Taken::Bytes(bytes)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let mut inner = self.shelf.lock();
+        inner.consumers.remove(&self.id);
+        inner.tidy(self.shelf.history_bytes);
+        drop(inner);
+        self.shelf.bell.notify_one();
+    }
+}

@@ -1,0 +1,253 @@
+//! One transfer: starts and stops the jobs that the state decides on, and puts what they bring on the shelf.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use assetmesh_protocol::ids::{AssetId, NodeKey};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::ask::{self, Fault};
+use super::search::{self, Search};
+use super::shared::Shared;
+use super::shelf::Shelf;
+use super::state::{Input, JobId, Output, State, Trouble};
+
+/// Time between two looks at what is due.
+const TICK: Duration = Duration::from_millis(100);
+/// Groups that jobs may be ahead of the loop.
+const EVENTS: usize = 64;
+/// How long a transfer that has ended keeps its content for those who come a moment later.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What is to be brought.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) id: AssetId,
+    pub(super) size: u64,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) search: watch::Receiver<Search>,
+}
+
+/// What a job tells.
+#[derive(Debug)]
+enum Event {
+    Group { job: JobId, offset: u64, bytes: Bytes },
+    Ended { job: JobId, fault: Option<Fault> },
+}
+
+/// Brings it all, or says on the shelf why not. Ends early when nobody wants it any more.
+pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
+    shared.metrics.transfers.inc();
+    shared.metrics.under_way.inc();
+    let (tell, events) = mpsc::channel(EVENTS);
+    let shelf = Arc::clone(&order.shelf);
+    let mut transfer = Transfer {
+        shared: Arc::clone(&shared),
+        order,
+        state,
+        tell,
+        tasks: JoinSet::new(),
+        jobs: HashMap::new(),
+        providers_seen: 0,
+        is_search_open: true,
+        trouble: "no provider is left".to_owned(),
+    };
+    let result = transfer.bring(events).await;
+    drop(transfer);
+    if let Some(result) = result {
+        shelf.end(result.map_err(Arc::from));
+    }
+    shared.metrics.under_way.dec();
+    linger(&shared, &shelf).await;
+}
+
+/// Keeps the shelf as long as it has consumers, and a little longer if it is small and whole.
+async fn linger(shared: &Shared, shelf: &Shelf) {
+    let kib = u32::try_from(shelf.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
+    let room = shelf.is_whole().then(|| shared.lingering.try_acquire_many(kib).ok()).flatten();
+    loop {
+        while !shelf.is_idle() {
+            shelf.changed().await;
+        }
+        let came = async {
+            while shelf.is_idle() {
+                shelf.changed().await;
+            }
+        };
+        let waited = match room {
+            Some(_) => tokio::time::timeout(LINGER, came).await.is_err(),
+            None => true,
+        };
+        if waited && shelf.close_if_idle() {
+            return;
+        }
+    }
+}
+
+/// One job: a range of a blob of this id and size, by one provider.
+async fn bring_range(
+    shared: &Shared,
+    (id, size): (&AssetId, u64),
+    (job, provider, range): (JobId, NodeKey, Range<u64>),
+    tell: &mpsc::Sender<Event>,
+) -> Result<(), Fault> {
+    let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
+    let mut content = ask::content(stream, id, size, range, shared.config.stall_after).await?;
+    while let Some((offset, bytes)) = content.next().await? {
+        shared.metrics.bytes_in.inc_by(bytes.len() as u64);
+        if tell.send(Event::Group { job, offset, bytes }).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Transfer {
+    shared: Arc<Shared>,
+    order: Order,
+    state: State,
+    tell: mpsc::Sender<Event>,
+    tasks: JoinSet<()>,
+    jobs: HashMap<JobId, AbortHandle>,
+    /// How many of the search's providers the state knows.
+    providers_seen: usize,
+    /// The search may still tell something.
+    is_search_open: bool,
+    /// What happened last to a provider.
+    trouble: String,
+}
+
+impl Transfer {
+    /// `None` if nobody wants it any more.
+    async fn bring(&mut self, mut events: mpsc::Receiver<Event>) -> Option<Result<(), String>> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.look_at_search();
+        loop {
+            if self.state.is_done() {
+                return Some(Ok(()));
+            }
+            let goes_on = tokio::select! {
+                Some(event) = events.recv() => self.event(event).await,
+                changed = self.order.search.changed(), if self.is_search_open => {
+                    self.is_search_open = changed.is_ok();
+                    self.look_at_search()
+                }
+                () = self.order.shelf.changed() => {
+                    if self.order.shelf.is_idle() && self.order.shelf.close_if_idle() {
+                        return None;
+                    }
+                    self.happened(Input::Taken(self.order.shelf.taken()))
+                }
+                Some(_) = self.tasks.join_next() => true,
+                _ = ticks.tick() => {
+                    self.order.shelf.relieve(Instant::now());
+                    self.happened(Input::Tick)
+                }
+            };
+            if !goes_on {
+                return Some(Err(self.trouble.clone()));
+            }
+        }
+    }
+
+    /// False when there is nobody left to ask.
+    fn happened(&mut self, input: Input) -> bool {
+        for output in self.state.handle(Instant::now(), input) {
+            match output {
+                Output::Start { job, provider, range } => self.start(job, provider, range),
+                Output::Stop(job) => {
+                    if let Some(task) = self.jobs.remove(&job) {
+                        task.abort();
+                    }
+                }
+                Output::Search => self.search(),
+                Output::GiveUp => return false,
+            }
+        }
+        true
+    }
+
+    fn start(&mut self, job: JobId, provider: NodeKey, range: Range<u64>) {
+        tracing::debug!(asset_id = %self.order.id, %provider, ?range, "asking for a range");
+        let (shared, tell) = (Arc::clone(&self.shared), self.tell.clone());
+        let (id, size) = (self.order.id, self.order.size);
+        let task = self.tasks.spawn(async move {
+            let bringing = bring_range(&shared, (&id, size), (job, provider, range), &tell);
+            let ended = AssertUnwindSafe(bringing).catch_unwind().await;
+            let ended = ended.unwrap_or_else(|_| Err(Fault::Lost("its job broke off".to_owned())));
+            // The transfer may have ended.
+            tell.send(Event::Ended { job, fault: ended.err() }).await.ok();
+        });
+        self.jobs.insert(job, task);
+    }
+
+    async fn event(&mut self, event: Event) -> bool {
+        match event {
+            Event::Group { job, offset, bytes } => {
+                if !self.state.wants(job, offset) {
+                    return true;
+                }
+                let to = offset + bytes.len() as u64;
+                self.order.shelf.put(offset, bytes);
+                self.happened(Input::Got { job, to })
+            }
+            Event::Ended { job, fault } => {
+                self.jobs.remove(&job);
+                let trouble = match (self.state.provider_of(job), fault) {
+                    (Some(provider), Some(fault)) => Some(self.trouble(provider, &fault).await),
+                    _ => None,
+                };
+                self.happened(Input::Ended { job, trouble })
+            }
+        }
+    }
+
+    /// Tells what a provider did, and what that means.
+    async fn trouble(&mut self, provider: NodeKey, fault: &Fault) -> Trouble {
+        let id = self.order.id;
+        self.trouble = format!("the last provider, {provider}, was given up: {fault}");
+        match fault {
+            Fault::Busy => {
+                tracing::debug!(asset_id = %id, %provider, "a provider is busy");
+                return Trouble::Busy;
+            }
+            Fault::Absent | Fault::Refused | Fault::Lost(_) => {
+                tracing::info!(asset_id = %id, %provider, "a provider is given up: {fault}");
+                return Trouble::Lost;
+            }
+            Fault::Stalled(_) => {
+                self.shared.metrics.stalls.inc();
+                tracing::warn!(asset_id = %id, %provider, "a provider is given up: {fault}");
+            }
+            Fault::False(_) => self.shared.blame(provider, &id, &fault.to_string()).await,
+        }
+        Trouble::Unfit
+    }
+
+    fn search(&mut self) {
+        let (tell, search) = watch::channel(Search::default());
+        self.order.search = search;
+        self.providers_seen = 0;
+        self.is_search_open = true;
+        self.tasks.spawn(search::run(Arc::clone(&self.shared), self.order.id, tell));
+    }
+
+    fn look_at_search(&mut self) -> bool {
+        let (new, is_over) = {
+            let search = self.order.search.borrow_and_update();
+            (search.providers[self.providers_seen..].to_vec(), search.is_over)
+        };
+        self.providers_seen += new.len();
+        let found = new.into_iter().all(|provider| self.happened(Input::Found(provider)));
+        // A search that broke off is over, too.
+        let is_over = is_over || !self.is_search_open;
+        found && (!is_over || self.happened(Input::Searched))
+    }
+}

@@ -1,0 +1,264 @@
+//! Asks a filter of all members that are up, and of this node, and makes one page of it by the deadline.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use assetmesh_protocol::filter::{Filter, Sort};
+use assetmesh_protocol::limits::PAGE_ROWS_MAX;
+use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal};
+use futures_util::{FutureExt, StreamExt, stream};
+
+use super::check::{self, Expected, Lie, Placed};
+use super::merge::Merge;
+use super::patience::Verdict;
+use super::peers::{Known, Standing};
+use super::report::Outcome;
+use super::{DEADLINE_MAX, Error, Page, Queries, Question, Report, Shared, question_id};
+use crate::catalog::{Position, Select};
+use crate::swarm::Service;
+
+/// Answers up to this many bytes are checked on the task that has them; longer ones on a thread that may block.
+const CHECKED_HERE_MAX: usize = 32 * 1024;
+
+/// What an answer may take to travel and be checked: a tenth of the time there is, within bounds.
+const MARGIN_MIN: Duration = Duration::from_millis(2);
+const MARGIN_MAX: Duration = Duration::from_millis(200);
+
+/// One question on its way through the federation.
+#[derive(Debug)]
+struct Asking {
+    id: [u8; 16],
+    filter: Arc<Filter>,
+    filter_text: String,
+    sort: Option<Arc<Sort>>,
+    sort_text: String,
+    deadline: Instant,
+    page_bytes_max: usize,
+}
+
+/// Where a question stands: source 0 is this node, the others are the peers that are up, in their order.
+#[derive(Debug)]
+struct Board {
+    up: Vec<Known>,
+    merge: Merge,
+    outcomes: Vec<Outcome>,
+}
+
+/// What one node gave, and whether it has more.
+type Given = (Vec<Placed>, bool, Outcome);
+
+impl Queries {
+    /// The assets of all members that match, page by page. The page is whole if its report is complete.
+    ///
+    /// # Errors
+    /// What this node's own part fails with: a bad cursor, a filter or sort that fails on an asset, `Busy`, the store.
+    pub async fn find(&self, question: Question) -> Result<Page, Error> {
+        self.shared.find(question).await
+    }
+}
+
+impl Shared {
+    async fn find(&self, question: Question) -> Result<Page, Error> {
+        let started = Instant::now();
+        let Question { filter, filter_text, sort, sort_text, limit, cursor, deadline } = question;
+        let after = match cursor {
+            Some(text) => Some(self.catalog.position(&filter_text, &sort_text, &text)?),
+            None => None,
+        };
+        let asking = Asking {
+            id: question_id(),
+            filter: Arc::new(filter),
+            filter_text,
+            sort: sort.map(Arc::new),
+            sort_text,
+            deadline: started + deadline.min(DEADLINE_MAX),
+            page_bytes_max: self.config.page_bytes_max,
+        };
+        let (up, rest): (Vec<Known>, Vec<Known>) =
+            self.peers.others().into_iter().partition(|peer| peer.standing == Standing::Up);
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        let sources = up.len() + 1;
+        let mut board = Board {
+            up,
+            merge: Merge::new(limit, asking.page_bytes_max, sources, after.as_ref()),
+            outcomes: vec![Outcome::Full; sources],
+        };
+        loop {
+            let wanted = board.merge.advance();
+            if wanted.is_empty() {
+                break;
+            }
+            self.round(&asking, &wanted, &mut board).await?;
+        }
+        let Board { up, merge, outcomes } = board;
+        let (rows, last) = merge.finish();
+        let next_cursor = last.map(|last| self.catalog.cursor(&asking.filter_text, &asking.sort_text, &last));
+        let mut report = Report::begin(&self.own, &outcomes[0]);
+        let asked = up.iter().zip(&outcomes[1..]);
+        for (peer, outcome) in asked {
+            self.metrics.asked(outcome.name());
+            report.add(peer, outcome);
+        }
+        for peer in &rest {
+            report.add(peer, &self.unasked(peer));
+        }
+        Ok(Page { rows, next_cursor: next_cursor.transpose()?, report: report.after(started.elapsed()) })
+    }
+
+    /// What is said of a member that is not up.
+    pub(super) fn unasked(&self, peer: &Known) -> Outcome {
+        match peer.standing {
+            Standing::Left => Outcome::Left,
+            Standing::Down(time) if time >= self.config.departed_after => Outcome::Departed,
+            Standing::Down(_) | Standing::Up => Outcome::Down,
+        }
+    }
+
+    /// Has some sources give more: 0 is this node, the others are peers by their place.
+    async fn round(&self, asking: &Asking, wanted: &[usize], board: &mut Board) -> Result<(), Error> {
+        let Board { up, merge, outcomes } = board;
+        let room = merge.room();
+        let own_after = merge.last_of(0).cloned();
+        let own = async {
+            match wanted.contains(&0) {
+                true => self.own_rows(asking, room, own_after).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let peers = wanted.iter().copied().filter(|at| *at > 0);
+        let asked = peers.map(|at| {
+            let asked = self.rows_of(asking, &up[at - 1], room, merge.last_of(at).cloned());
+            asked.map(move |given| (at, given)).boxed()
+        });
+        let asked: Vec<_> = asked.collect();
+        let asked = stream::iter(asked).buffer_unordered(self.config.asked_at_once).collect::<Vec<_>>();
+        let (own, given) = tokio::join!(own, asked);
+        let given = own?.map(|own| (0, own)).into_iter().chain(given);
+        for (at, (rows, more, outcome)) in given {
+            merge.give(at, rows, more);
+            outcomes[at] = outcome;
+        }
+        Ok(())
+    }
+
+    async fn own_rows(&self, asking: &Asking, limit: usize, after: Option<Position>) -> Result<Given, Error> {
+        let select = Select {
+            filter: Arc::clone(&asking.filter),
+            sort: asking.sort.clone(),
+            limit,
+            bytes_max: asking.page_bytes_max,
+            after,
+            deadline: asking.left(),
+        };
+        let selected = self.catalog.select(select).await?;
+        let placed = selected.rows.into_iter().map(|(key, asset)| {
+            let place = self.catalog.place(key, &asset);
+            Placed { place, asset }
+        });
+        Ok((placed.collect(), selected.more, selected.gap.map_or(Outcome::Full, Outcome::from)))
+    }
+
+    /// What a peer has behind a place. A peer that cannot give it has no more.
+    async fn rows_of(&self, asking: &Asking, peer: &Known, limit: usize, after: Option<Position>) -> Given {
+        let asked = self.ask_rows(asking, peer, limit, after).await;
+        asked.unwrap_or_else(|outcome| (Vec::new(), false, outcome))
+    }
+
+    async fn ask_rows(
+        &self,
+        asking: &Asking,
+        peer: &Known,
+        limit: usize,
+        after: Option<Position>,
+    ) -> Result<Given, Outcome> {
+        let left = asking.left();
+        if left.is_zero() {
+            return Err(Outcome::TimedOut);
+        }
+        let body =
+            asking.body(limit, after.as_ref()).ok_or(Outcome::Failed("the question is too long to send"))?;
+        let (answer, attempt) = self.ask(peer, Service::Query, body, left).await?;
+        match asking.checked(peer, limit, after, answer).await {
+            Ok(given) => {
+                attempt.end(Verdict::Good);
+                Ok(given)
+            }
+            Err(Fault::Refused(outcome)) => {
+                attempt.end(Verdict::None);
+                Err(outcome)
+            }
+            Err(Fault::Lie(lie)) => {
+                attempt.end(Verdict::Bad);
+                Err(self.blame(peer, lie).await)
+            }
+        }
+    }
+}
+
+/// Why an answer gives no rows.
+enum Fault {
+    Refused(Outcome),
+    Lie(Lie),
+}
+
+impl Asking {
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// The question to a peer. It gets a little less time than there is, so that its answer still counts.
+    fn body(&self, limit: usize, after: Option<&Position>) -> Option<Vec<u8>> {
+        let left = self.left();
+        let granted = left.saturating_sub((left / 10).clamp(MARGIN_MIN, MARGIN_MAX));
+        let ask = FindAsk {
+            id: self.id,
+            filter: self.filter_text.clone(),
+            sort: self.sort_text.clone(),
+            limit: u32::try_from(limit).ok()?,
+            after: after.map(|after| After::new(&after.key, after.record, after.owner)),
+            deadline_ms: u32::try_from(granted.as_millis()).ok()?,
+        };
+        QueryAsk::Find(ask).encode().ok()
+    }
+
+    async fn checked(
+        &self,
+        peer: &Known,
+        limit: usize,
+        after: Option<Position>,
+        answer: Vec<u8>,
+    ) -> Result<Given, Fault> {
+        let (filter, sort, owner) = (Arc::clone(&self.filter), self.sort.clone(), peer.id);
+        let is_long = answer.len() > CHECKED_HERE_MAX;
+        let check = move || {
+            let expected =
+                Expected { owner, filter: &filter, sort: sort.as_deref(), limit, after: after.as_ref() };
+            given(&expected, &answer)
+        };
+        if !is_long {
+            return check();
+        }
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.unwrap_or(Err(Fault::Refused(Outcome::Failed("this node is stopping"))))
+    }
+}
+
+fn given(expected: &Expected<'_>, answer: &[u8]) -> Result<Given, Fault> {
+    let refused = |why| Err(Fault::Refused(why));
+    match QueryAnswer::decode(answer) {
+        Ok(QueryAnswer::Rows { rows, end }) => {
+            let placed = check::rows(expected, rows, end).map_err(Fault::Lie)?;
+            let outcome = match end {
+                End::Whole | End::More => Outcome::Full,
+                End::Partial(shortfall) => Outcome::Partial(shortfall),
+            };
+            Ok((placed, end == End::More, outcome))
+        }
+        Ok(QueryAnswer::Refused(QueryRefusal::Busy)) => refused(Outcome::Busy),
+        Ok(QueryAnswer::Refused(QueryRefusal::BadQuestion(_))) => {
+            refused(Outcome::Failed("refused the filter"))
+        }
+        Ok(QueryAnswer::Refused(QueryRefusal::Failed)) => refused(Outcome::Failed("failed")),
+        Ok(QueryAnswer::Looked(_)) | Err(_) => Err(Fault::Lie(Lie::OffTopic)),
+    }
+}
