@@ -21,6 +21,11 @@ const ATTEMPTS_MAX: usize = 256;
 const PROOFS_BURST: u32 = 128;
 /// How recently a helper must have heard a peer to refuse its ballot.
 pub(super) const RECENTLY: Duration = Duration::from_millis(2500);
+/// A silence that a node tells of although it may itself be at fault, and how often it does.
+const ALERT_AFTER: Duration = Duration::from_secs(7);
+const ALERT_EVERY: Duration = Duration::from_secs(3);
+/// How much later than its monitors others take a suspect for down.
+const STANDS_BY: Duration = Duration::from_secs(2);
 /// How often a peer that is not heard directly is asked for a proof through others.
 const RELAYED_EVERY: Duration = Duration::from_secs(2);
 /// First and longest time between two attempts to reach a peer of a mesh, that is down, through others.
@@ -56,6 +61,10 @@ pub(super) struct Doubts {
     attempts: BTreeMap<(NodeKey, u64), Attempt>,
     /// When to try a peer that is down through others, and how long to wait after that.
     knocks: BTreeMap<Slot, (Duration, Duration, u64)>,
+    /// When others were last told that this node hears nothing of a peer, without judging it.
+    alerts: BTreeMap<Slot, Duration>,
+    /// Confirmed suspects, and when to step in for their monitors.
+    suspects: BTreeMap<Slot, Duration>,
     proofs: (Duration, u32),
 }
 
@@ -69,6 +78,15 @@ impl Doubts {
     /// The peer is no member any more.
     pub(super) fn forget(&mut self, slot: Slot) {
         self.drop_doubt(slot);
+        self.alerts.remove(&slot);
+        self.suspects.remove(&slot);
+    }
+
+    /// What was doubted is claimed now.
+    pub(super) fn settle(&mut self, slot: Slot, claimed: (u64, Standing)) {
+        if self.own.get(&slot).is_some_and(|doubt| (doubt.incarnation, doubt.standing) <= claimed) {
+            self.own.remove(&slot);
+        }
     }
 }
 
@@ -84,6 +102,7 @@ impl State {
     pub(super) fn judge(&mut self, slot: Slot) {
         let Some(peer) = self.table.get(slot) else { return };
         if self.health.is_suspended(self.now) {
+            self.alert(slot);
             return;
         }
         if self.doubts.own.contains_key(&slot) {
@@ -106,6 +125,56 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// A node that was just stopped judges nobody, and one that is stopped again and again never does. But it can say
+    /// that it hears nothing, so that those who run look for themselves.
+    fn alert(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(peer) = self.table.get(slot).filter(|_| !self.mesh && self.health.has_read_its_mail(now))
+        else {
+            return;
+        };
+        let silent = now.saturating_sub(peer.heard.unwrap_or(peer.since).max(peer.since));
+        let alerted = self.doubts.alerts.get(&slot).is_some_and(|alerted| now < *alerted + ALERT_EVERY);
+        if peer.state != PeerState::Alive || silent < ALERT_AFTER || alerted {
+            return;
+        }
+        let (target, incarnation, standing) = (peer.key, peer.incarnation(), Standing::Suspect);
+        self.doubts.alerts.insert(slot, now);
+        let nonce = self.random.number();
+        for to in self.helpers(slot, 1) {
+            self.send(to, Message::Doubt { target, incarnation, standing, nonce });
+        }
+    }
+
+    /// A peer is a confirmed suspect. Those who would step in for its monitors wait a little longer than these.
+    pub(super) fn stand_by(&mut self, slot: Slot) {
+        if !self.mesh && self.may_speak(slot, &self.me) {
+            self.doubts.suspects.insert(slot, self.now + self.patience() + STANDS_BY);
+        }
+    }
+
+    /// Steps in where the monitors have not come to an end with a suspect.
+    pub(super) fn step_in(&mut self) {
+        let now = self.now;
+        if self.health.is_suspended(now) {
+            return;
+        }
+        let due = self.doubts.suspects.iter().filter(|(_, due)| now >= **due).map(|(slot, _)| *slot);
+        for slot in due.collect::<Vec<_>>() {
+            self.doubts.suspects.remove(&slot);
+            if !self.doubts.own.contains_key(&slot)
+                && self.table.get(slot).is_some_and(|peer| peer.state == PeerState::Suspect)
+            {
+                self.after_suspicion(slot);
+            }
+        }
+    }
+
+    /// All peers that need a look: those to watch, and those that somebody else's doubt made this node doubt.
+    pub(super) fn doubted(&self) -> impl Iterator<Item = Slot> {
+        self.doubts.own.keys().copied()
     }
 
     /// A confirmed suspect has had its time to refute.
@@ -301,6 +370,10 @@ impl State {
                 && ballot.incarnation == attempt.claim.incarnation
             {
                 self.send(attempt.asker, Message::Ballot(ballot));
+                // The asker may be stopped by now. A monitor's doubt is taken over.
+                if !self.doubts.own.contains_key(&slot) && self.may_speak(slot, &attempt.asker) {
+                    self.doubt(slot, attempt.claim.standing);
+                }
             }
         }
     }

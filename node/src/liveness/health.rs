@@ -7,6 +7,8 @@ use std::time::Duration;
 const STOPPED_AFTER: Duration = Duration::from_millis(1500);
 /// How long a node that was stopped judges nobody: what the others sent meanwhile is read first.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long it takes to read that.
+const MAIL: Duration = Duration::from_millis(400);
 /// How long its timeouts are doubled when it was stopped, or when most of its peers fell silent at once.
 const UNWELL: Duration = Duration::from_secs(10);
 /// With fewer links "most of them" says nothing.
@@ -49,6 +51,11 @@ impl Health {
         now < self.judges_from
     }
 
+    /// True if it has run for long enough since it was last stopped to have read what came meanwhile.
+    pub(super) fn has_read_its_mail(&self, now: Duration) -> bool {
+        now + GRACE >= self.judges_from + MAIL
+    }
+
     /// What timeouts are multiplied by.
     pub(super) fn factor(&self, now: Duration) -> u32 {
         if now < self.unwell_until { 2 } else { 1 }
@@ -71,6 +78,7 @@ mod tests {
         assert!(!health.is_suspended(s(101)) && health.factor(s(101)) == 1);
         assert!(health.runs(s(110)));
         assert!(health.is_suspended(s(112)) && !health.is_suspended(s(113)));
+        assert!(!health.has_read_its_mail(s(110)) && health.has_read_its_mail(s(111)));
         assert_eq!((health.factor(s(113)), health.factor(s(120))), (2, 1));
         assert_eq!(health.judges_from(), s(113));
     }

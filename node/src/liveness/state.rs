@@ -305,9 +305,11 @@ impl State {
             silent += usize::from(link.last.is_none_or(|last| now.saturating_sub(last) > SILENT));
         }
         self.health.hears(now, known, silent);
-        for slot in self.watched.keys().copied().collect::<Vec<_>>() {
+        let looked_at: BTreeSet<Slot> = self.watched.keys().copied().chain(self.doubted()).collect();
+        for slot in looked_at {
             self.judge(slot);
         }
+        self.step_in();
         self.cast_ballots();
         self.end_holds();
         self.spread_again();

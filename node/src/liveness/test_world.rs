@@ -9,6 +9,7 @@ use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::liveness::{Claim, Message, Signature, Signed, Standing};
 use assetmesh_protocol::network::{NetworkId, NetworkName};
 
+use super::ring::Ring;
 use super::{Change, Config, Input, Notary, Output, PeerState, Start, State};
 
 /// A signature is a hash that only this module's worlds believe in.
@@ -252,6 +253,14 @@ impl World {
                 seen
             })
             .unwrap_or_else(|| panic!("{target} is not {state} for all after {most} s: {:?}", self.changes))
+    }
+
+    /// The four nodes that watch another.
+    pub(super) fn monitors_of(&self, target: usize) -> Vec<usize> {
+        let mut ring = Ring::default();
+        (0u32..).zip(0..self.nodes.len()).for_each(|(slot, at)| ring.insert(slot, &key(at)));
+        let slot = u32::try_from(target).unwrap();
+        ring.of(slot)[..4].iter().map(|slot| *slot as usize).collect()
     }
 
     /// The last message on its way to a node.

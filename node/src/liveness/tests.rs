@@ -142,6 +142,26 @@ fn with_monitors_a_crash_is_seen_by_all_within_thirty_seconds_and_the_return_wit
 }
 
 #[test]
+fn a_crash_is_seen_even_if_all_monitors_are_stopped_most_of_the_time() {
+    let mut world = monitored(30);
+    let target = 11;
+    let monitors = world.monitors_of(target);
+    assert_eq!(monitors.len(), 4);
+    world.crash(target);
+    for second in 0..28 {
+        for at in &monitors {
+            world.stop(*at, second % 5 < 3);
+        }
+        world.run(1);
+    }
+    monitors.iter().for_each(|at| world.stop(*at, false));
+    world.run(1);
+    let seen = (0..30).filter(|at| *at != target && world.sees(*at, target) == PeerState::Down).count();
+    assert!(seen >= 25, "{seen} nodes: {:?}", world.changes);
+    assert!(world.only_about(&[target]), "{:?}", world.changes);
+}
+
+#[test]
 fn with_monitors_nobody_is_linked_with_everybody() {
     let mut world = World::of(60, Config { mesh_max: 8, ..Config::default() });
     world.run(10);
