@@ -18,7 +18,7 @@ mod transport;
 
 pub use limits::{
     ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEER_MAX,
-    STREAMS_WAITING_MAX,
+    STREAMS_WAITING_MAX, answer_bytes_max, request_bytes_max,
 };
 pub use metrics::Metrics;
 pub use network_key::NetworkKeyError;
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::network::{NetworkId, NetworkName};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::actor::Tasks;
 use crate::identity::Identity;
@@ -162,7 +162,7 @@ pub enum Error {
     /// The peer, or this node's swarm, has too much to do.
     #[error("too many requests are waiting")]
     Busy,
-    /// The peer's answer is longer than [`ANSWER_BYTES_MAX`] or makes no sense.
+    /// The peer's answer is longer than [`answer_bytes_max`] or makes no sense.
     #[error("the peer's answer is not acceptable: {0}")]
     BadAnswer(String),
     /// The swarm was rebuilt while the request was under way. Whether the peer acted on it is not known.
@@ -244,8 +244,11 @@ pub struct Request {
     pub from: NodeKey,
     /// What is asked.
     pub body: Vec<u8>,
-    /// Where the answer goes, at most [`ANSWER_BYTES_MAX`].
+    /// Where the answer goes, at most [`answer_bytes_max`].
     pub answer: oneshot::Sender<Vec<u8>>,
+    /// Its share of what long requests may take; held as long as the request is.
+    #[expect(dead_code, reason = "held until the request is dropped, never read")]
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a request is for. Each is a protocol of its own on the wire.
@@ -435,7 +438,7 @@ impl Swarm {
     /// Asks a peer and waits for its answer, at most `within`.
     ///
     /// # Errors
-    /// When the body is longer than [`REQUEST_BYTES_MAX`], or the peer is away, silent, busy or unwilling.
+    /// When the body is longer than [`request_bytes_max`], or the peer is away, silent, busy or unwilling.
     pub async fn request(
         &self,
         peer: NodeKey,
@@ -443,7 +446,7 @@ impl Swarm {
         body: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, Error> {
-        bounded(&body, REQUEST_BYTES_MAX)?;
+        bounded(&body, request_bytes_max(service))?;
         let (reply, answer) = oneshot::channel();
         let asked = async {
             self.tell(actor::Command::Request { peer, service, body, reply }).await?;

@@ -65,6 +65,27 @@ fn what_is_stored_on_one_node_is_the_same_from_another_at_once() {
 }
 
 #[test]
+fn what_is_as_long_as_one_node_takes_goes_through_any_node() {
+    let cluster = three();
+    let long = "x".repeat(1_000_000);
+    create(&cluster, 0, "long", &json!({"text": long}));
+    let mut far = cluster.api(2);
+    let found = far.find("long:1-t").unwrap().json().unwrap();
+    assert_eq!(found["data"]["asset_metadata"]["text"], json!(long));
+
+    let many: Vec<String> = (0..999).map(|n| format!("{n:064}")).chain(["long".to_owned()]).collect();
+    let listed = query(&cluster, 2, "timeout_ms=10000", &json!({"asset_name": {"$in": many}}));
+    let complete = listed.json().unwrap()["federation"]["complete"].clone();
+    assert_eq!((uris(&listed), complete), (vec!["long:1-t".to_owned()], json!(true)));
+
+    let longer = json!({"asset_metadata": {"text": "y".repeat(1_040_000)}});
+    let updated = far.call(&Request::json(Method::Put, "/asset/long:1-t", &longer)).unwrap();
+    assert_eq!(updated.status, 200, "{}", updated.text());
+    let found = far.find("long:1-t").unwrap().json().unwrap();
+    assert_eq!(found["data"]["asset_metadata"], longer["asset_metadata"]);
+}
+
+#[test]
 fn the_answer_of_any_node_is_that_of_one_node_with_all_assets() {
     let cluster = three();
     let (documents, cases) = union_cases();
