@@ -412,16 +412,24 @@ impl Swarm {
         self.attached.send_modify(|attached| attached.streams = Some(to));
     }
 
-    /// Opens a stream to a linked peer.
+    /// Opens a stream to a peer. Without a link to it one is made first.
     ///
     /// # Errors
-    /// When the peer is not linked, does not take it in time, or takes no streams.
+    /// When the peer cannot be reached or does not take it in time, or takes no streams.
     pub async fn open_stream(&self, peer: NodeKey, within: Duration) -> Result<PeerStream, Error> {
-        if !self.links.borrow().contains_key(&peer) {
-            return Err(Error::Unreachable("it is not linked".to_owned()));
-        }
-        let opener = self.opener.borrow().clone();
-        opener.open(peer, within).await
+        let opened = async {
+            if self.links.borrow().contains_key(&peer) {
+                // Only tells that the link is used; a full mailbox will hear of it another time.
+                self.mailbox.try_send(actor::Command::Using(peer)).ok();
+            } else {
+                let (reply, linked) = oneshot::channel();
+                self.tell(actor::Command::Link { peer, reply }).await?;
+                linked.await.map_err(|_| self.lost())??;
+            }
+            let opener = self.opener.borrow().clone();
+            opener.open(peer).await
+        };
+        tokio::time::timeout(within, opened).await.map_err(|_| Error::Timeout(within))?
     }
 
     /// Hands a message to the gossip of the federation. It is not an error that nobody is there to hear it.

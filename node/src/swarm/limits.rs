@@ -88,6 +88,11 @@ pub(super) const DIALS_AT_ONCE: usize = 16;
 pub(super) const LINKS_SOUGHT: usize = 16;
 /// Dials at once of peers that the node merely heard of, so that lies about addresses cost others little.
 pub(super) const HINTED_DIALS_AT_ONCE: usize = 4;
+/// How long a link that was made for a question or a transfer is kept unused, once there are [`LINKS_SOUGHT`]. Two clients
+/// of the same content seldom come ten minutes apart, and a link costs two pings a second.
+pub(super) const BORROWED_LINK: Duration = Duration::from_secs(600);
+/// Those who wait for links at once. The next are told "busy".
+pub(super) const LINK_WAITERS_MAX: usize = 1024;
 /// First wait after a failed dial; it doubles.
 pub(super) const REDIAL_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait for a wanted peer: it must be back within 5 s of its return.

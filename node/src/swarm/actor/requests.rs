@@ -85,6 +85,8 @@ impl Running<'_> {
             answer_asker(&self.shared.metrics, service, Some(reply), Err(error));
             return;
         }
+        let now = self.shared.now();
+        self.shared.state.used(now, peer);
         let requests = self.generation.swarm.behaviour_mut().requests(service);
         let id = requests.send_request_with_addresses(&peer_id(peer), body.into(), addresses);
         self.asking.add(service, id, peer, reply);
