@@ -21,7 +21,7 @@ pub use limits::{
     STREAMS_WAITING_MAX, answer_bytes_max, request_bytes_max,
 };
 pub use metrics::Metrics;
-pub use network_key::NetworkKeyError;
+pub use network_key::{NetworkKeyError, network_id};
 pub use streams::{Incoming, PeerStream};
 
 use std::collections::{BTreeMap, BTreeSet};
