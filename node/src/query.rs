@@ -10,6 +10,7 @@ mod patience;
 mod peers;
 mod report;
 mod serve;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -29,6 +30,7 @@ use crate::actor::Tasks;
 use crate::catalog::{self, Asset, Catalog};
 use crate::liveness::Liveness;
 use crate::registry::Registry;
+use crate::summaries::Summaries;
 use crate::swarm::{Service, Swarm};
 use metrics::Metrics;
 use patience::{Patience, Verdict};
@@ -171,6 +173,7 @@ struct Shared {
     own: Own,
     catalog: Catalog,
     peers: Arc<dyn Peers>,
+    summaries: Summaries,
     patience: Mutex<Patience>,
     metrics: Metrics,
     config: Config,
@@ -184,14 +187,14 @@ impl Queries {
     pub(crate) fn start(
         tasks: &mut Tasks,
         own: Own,
-        catalog: Catalog,
+        (catalog, summaries): (Catalog, Summaries),
         (swarm, registry, liveness): (&Swarm, &Registry, &Liveness),
         config: Config,
     ) -> Self {
         let (to_queries, queries) = mpsc::channel(MAILBOX);
         let (to_writes, writes) = mpsc::channel(MAILBOX);
         let network = Network::new(swarm.clone(), registry.clone(), liveness.clone());
-        let this = Self::on(own, catalog, Arc::new(network), config);
+        let this = Self::on(own, (catalog, summaries), Arc::new(network), config);
         swarm.attach_service(Service::Query, to_queries);
         swarm.attach_service(Service::Write, to_writes);
         let shared = Arc::clone(&this.shared);
@@ -199,9 +202,14 @@ impl Queries {
         this
     }
 
-    fn on(own: Own, catalog: Catalog, peers: Arc<dyn Peers>, config: Config) -> Self {
+    fn on(
+        own: Own,
+        (catalog, summaries): (Catalog, Summaries),
+        peers: Arc<dyn Peers>,
+        config: Config,
+    ) -> Self {
         let (patience, metrics) = (Mutex::default(), Metrics::default());
-        Self { shared: Arc::new(Shared { own, catalog, peers, patience, metrics, config }) }
+        Self { shared: Arc::new(Shared { own, catalog, peers, summaries, patience, metrics, config }) }
     }
 
     /// Adds the metrics.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Own;
 use super::peers::Known;
 use crate::catalog::Gap;
-use crate::swarm;
+use crate::{clock, swarm};
 
 /// What became of each member that might have known more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub struct Counts {
     pub asked: u64,
     /// Those that answered in full.
     pub answered: u64,
-    /// Those proven to hold nothing that matches. None yet: no summaries are kept.
+    /// Those proven to hold nothing that matches, which were not asked.
     pub pruned: u64,
     /// Those that answered in part.
     pub partial: u64,
@@ -49,14 +49,20 @@ pub struct Missing {
 /// The coverage of one answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// True only if every member that has neither left nor departed answered in full.
+    /// True only if every member that has neither left nor departed answered in full or was pruned.
     pub complete: bool,
     /// How many did what.
     pub nodes: Counts,
     /// Those that did not.
     pub missing: Vec<Missing>,
+    /// When the oldest summary that ruled a member out was asked for; RFC 3339. What that member has taken since may be
+    /// missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_as_of: Option<String>,
     /// Milliseconds from the question to this answer.
     pub took_ms: u64,
+    #[serde(skip)]
+    oldest: Option<Duration>,
     #[serde(skip)]
     late: bool,
 }
@@ -66,6 +72,8 @@ pub struct Report {
 pub(super) enum Outcome {
     /// It answered in full.
     Full,
+    /// Its summary, asked for at this time since 1970, proves that it holds nothing of it.
+    Pruned(Duration),
     /// It answered, and its answer lacks something.
     Partial(Shortfall),
     /// It did not answer in time.
@@ -107,6 +115,7 @@ impl Outcome {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::Pruned(_) => "pruned",
             Self::Partial(Shortfall::Deadline) => "stopped at the deadline",
             Self::Partial(Shortfall::Damaged) => "damaged rows are not served",
             Self::Partial(Shortfall::TooLong) => "a row is too long to send",
@@ -148,6 +157,7 @@ impl Report {
     /// Ends the report.
     pub(super) fn after(mut self, took: Duration) -> Self {
         self.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.pruned_as_of = self.oldest.and_then(clock::text);
         self
     }
 
@@ -171,6 +181,13 @@ impl Report {
             Outcome::Departed => {
                 nodes.known += 1;
                 nodes.departed += 1;
+                return;
+            }
+            Outcome::Pruned(as_of) => {
+                nodes.known += 1;
+                nodes.alive += 1;
+                nodes.pruned += 1;
+                self.oldest = Some(self.oldest.map_or(*as_of, |oldest| oldest.min(*as_of)));
                 return;
             }
             Outcome::Down => nodes.known += 1,
@@ -233,6 +250,17 @@ mod tests {
         assert!(gone.complete && gone.missing.is_empty());
         let expect = Counts { known: 3, alive: 2, asked: 2, answered: 2, departed: 1, ..Counts::default() };
         assert_eq!((gone.nodes, gone.took_ms), (expect, 7));
+    }
+
+    #[test]
+    fn members_that_were_ruled_out_are_not_missed_and_the_oldest_proof_is_told() {
+        let at = |seconds| Outcome::Pruned(Duration::from_secs(seconds));
+        let told = report(&[at(30), Outcome::Full, at(20), at(25)]);
+        assert!(told.complete && told.missing.is_empty());
+        assert_eq!((told.nodes.known, told.nodes.alive, told.nodes.asked), (5, 5, 2));
+        assert_eq!((told.nodes.answered, told.nodes.pruned), (2, 3));
+        assert_eq!(told.pruned_as_of.unwrap(), "1970-01-01T00:00:20.000Z");
+        assert_eq!(report(&[Outcome::Full]).pruned_as_of, None);
     }
 
     #[test]

@@ -123,7 +123,8 @@ impl TestNode {
             Catalog::start(&mut tasks, folder.path(), owner, blobs, &catalog::Config::default()).unwrap();
         let town = Arc::new(Town::default());
         let own = Own { id, name: format!("n{seed}") };
-        let queries = Queries::on(own, catalog, Arc::clone(&town) as Arc<dyn Peers>, config);
+        let rows = (catalog.clone(), Summaries::of_nobody(&catalog));
+        let queries = Queries::on(own, rows, Arc::clone(&town) as Arc<dyn Peers>, config);
         Self { queries, town, _tasks: tasks, _folder: folder }
     }
 
