@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod choose;
 mod look;
 mod merge;
 mod metrics;
@@ -32,6 +33,7 @@ use crate::liveness::Liveness;
 use crate::registry::Registry;
 use crate::summaries::Summaries;
 use crate::swarm::{Service, Swarm};
+use choose::Yields;
 use metrics::Metrics;
 use patience::{Patience, Verdict};
 use peers::{Known, Network, Peers};
@@ -175,6 +177,7 @@ struct Shared {
     peers: Arc<dyn Peers>,
     summaries: Summaries,
     patience: Mutex<Patience>,
+    yields: Mutex<Yields>,
     metrics: Metrics,
     config: Config,
 }
@@ -208,8 +211,9 @@ impl Queries {
         peers: Arc<dyn Peers>,
         config: Config,
     ) -> Self {
-        let (patience, metrics) = (Mutex::default(), Metrics::default());
-        Self { shared: Arc::new(Shared { own, catalog, peers, summaries, patience, metrics, config }) }
+        let (patience, yields, metrics) = (Mutex::default(), Mutex::default(), Metrics::default());
+        let shared = Shared { own, catalog, peers, summaries, patience, yields, metrics, config };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Adds the metrics.
@@ -251,6 +255,10 @@ impl Shared {
 
     fn patience(&self) -> std::sync::MutexGuard<'_, Patience> {
         self.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn yields(&self) -> std::sync::MutexGuard<'_, Yields> {
+        self.yields.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a peer that answered with what no honest node sends, and holds it against it.

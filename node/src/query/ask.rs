@@ -77,7 +77,8 @@ impl Shared {
             page_bytes_max: self.config.page_bytes_max,
         };
         let probe = Probe::of(&asking.filter.need());
-        let Parted { up, may, rest } = self.parted(self.peers.others(), &probe);
+        let parted = self.parted(self.peers.others(), &probe);
+        let Parted { up, may, rest } = self.chosen(parted, &asking.filter_text);
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         let sources = up.len() + 1;
         let mut board = Board {
@@ -156,7 +157,10 @@ impl Shared {
 
     /// What a peer has behind a place. A peer that cannot give it has no more.
     async fn rows_of(&self, asking: &Asking, peer: &Known, limit: usize, after: Option<Position>) -> Given {
+        let begun = Instant::now();
         let asked = self.ask_rows(asking, peer, limit, after).await;
+        let rows = asked.as_ref().map_or(0, |(rows, ..)| rows.len());
+        self.yields().gave(peer.key, rows, begun.elapsed());
         asked.unwrap_or_else(|outcome| (Vec::new(), false, outcome))
     }
 

@@ -88,6 +88,8 @@ pub(super) enum Outcome {
     Failed(&'static str),
     /// It failed so often that it was not asked.
     LeftAlone,
+    /// More members may hold something than one question goes to, and others came first.
+    NotChosen,
     /// It is known to be down and was not asked.
     Down,
     /// It has been down for so long that it is not missed.
@@ -125,6 +127,7 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Failed(why) => why,
             Self::LeftAlone => "failed repeatedly, not asked for a while",
+            Self::NotChosen => "not asked, more members may match than are asked at once",
             Self::Down => "down",
             Self::Departed => "departed",
             Self::Left => "left",
@@ -191,6 +194,10 @@ impl Report {
                 return;
             }
             Outcome::Down => nodes.known += 1,
+            Outcome::NotChosen => {
+                nodes.known += 1;
+                nodes.alive += 1;
+            }
             Outcome::LeftAlone => {
                 nodes.known += 1;
                 nodes.alive += 1;
@@ -275,6 +282,7 @@ mod tests {
             (Outcome::Unreachable, false),
             (Outcome::Failed("refused"), false),
             (Outcome::LeftAlone, false),
+            (Outcome::NotChosen, false),
             (Outcome::Down, false),
         ];
         for (outcome, late) in table {
@@ -284,7 +292,7 @@ mod tests {
             assert_eq!(told.missing[0].reason, outcome.name());
             let nodes = told.nodes;
             let sum = nodes.answered + nodes.partial + nodes.timed_out + nodes.failed + nodes.busy;
-            let down = u64::from(outcome == Outcome::Down);
+            let down = u64::from(matches!(outcome, Outcome::Down | Outcome::NotChosen));
             assert_eq!((nodes.known, sum), (2, 2 - down), "{outcome:?}");
         }
     }

@@ -46,6 +46,23 @@ impl Shared {
         parted
     }
 
+    /// Leaves so many that one question can go to them.
+    pub(super) fn chosen(&self, parted: Parted, question: &str) -> Parted {
+        let Parted { up, may, rest } = parted;
+        let keys: Vec<NodeKey> = up.iter().map(|peer| peer.key).collect();
+        let asked = self.yields().choose(&keys, question);
+        let mut chosen = Parted { rest, ..Parted::default() };
+        for ((peer, may), is_asked) in up.into_iter().zip(may).zip(asked) {
+            if is_asked {
+                chosen.up.push(peer);
+                chosen.may.push(may);
+            } else {
+                chosen.rest.push((peer, Outcome::NotChosen));
+            }
+        }
+        chosen
+    }
+
     /// What is said of a member that is not up.
     fn unasked(&self, peer: &Known) -> Outcome {
         match peer.standing {

@@ -356,6 +356,21 @@ async fn members_that_are_down_are_named_and_not_asked() {
 }
 
 #[tokio::test]
+async fn of_very_many_members_64_are_asked_and_the_others_named() {
+    let (node, other) = (TestNode::new(0), TestNode::new(1));
+    node.meet(1, other.honest());
+    for seed in 2..=100 {
+        node.meet(seed, says(Vec::new(), End::Whole));
+    }
+    let page = node.page("", 10, None).await;
+    let nodes = page.report.nodes;
+    assert_eq!((nodes.known, nodes.alive, nodes.asked, nodes.answered), (101, 101, 65, 65));
+    assert_eq!((page.report.complete, page.report.missing.len()), (false, 36));
+    assert!(page.report.missing[0].reason.starts_with("not asked"), "{:?}", page.report.missing[0]);
+    assert_eq!(*node.town.asked.lock().unwrap(), 64);
+}
+
+#[tokio::test]
 async fn a_peer_that_keeps_failing_is_left_alone_and_still_named() {
     let node = TestNode::new(0);
     node.meet(1, Manner::Fails(SwarmError::Unreachable("x".to_owned())));

@@ -92,7 +92,8 @@ impl Held {
         Self { config, peers: HashMap::new(), pulling: 0, bytes: 0 }
     }
 
-    /// The summary of a member if it is fresh. If it is not, or not for long, it is wanted.
+    /// The summary of a member if it is fresh. If it is not, or not for long, it is wanted, unless the member is not
+    /// linked: who is asked is linked by the question, and a pull alone is no reason for a link.
     pub(super) fn fresh(&mut self, now: Instant, peer: NodeKey, link: Option<&Link>) -> Option<Fresh> {
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
             self.peers.retain(|_, peer| peer.kept.is_some() || peer.is_pulling);
@@ -106,8 +107,8 @@ impl Held {
         let fresh = entry.kept.as_ref().filter(|kept| kept.is_fresh(now, link, &self.config));
         let spread = self.config.fresh_for / SPREAD * u32::from(peer.0[0]) / u32::from(u8::MAX);
         let renewed_after = self.config.renewed_after + spread;
-        entry.is_wanted |=
-            fresh.is_none_or(|kept| now.saturating_duration_since(kept.begun) >= renewed_after);
+        let is_old = fresh.is_none_or(|kept| now.saturating_duration_since(kept.begun) >= renewed_after);
+        entry.is_wanted |= is_old && link.is_some();
         fresh.map(|kept| Fresh { summary: Arc::clone(&kept.summary), as_of: kept.as_of })
     }
 
