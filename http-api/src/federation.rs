@@ -63,6 +63,10 @@ pub(crate) struct Federation {
     complete: bool,
     nodes: Nodes,
     missing: Vec<Missing>,
+    /// When the oldest summary that ruled a member out was asked for, if one was ruled out. What that member has taken
+    /// since may be missing, though it tells of changes at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned_as_of: Option<String>,
     /// Milliseconds from the request to this answer.
     took_ms: u64,
 }
@@ -76,9 +80,10 @@ impl Federation {
         };
         let nodes = Nodes {
             known: coverage.known + 1,
-            alive: coverage.asked + 1,
+            alive: coverage.asked + coverage.pruned + 1,
             asked: coverage.asked + 1,
             answered: coverage.answered + 1,
+            pruned: coverage.pruned,
             timed_out: count(|why| matches!(why, fetch::Missing::TimedOut)),
             failed: count(|why| matches!(why, fetch::Missing::Failed(_) | fetch::Missing::False)),
             busy: count(|why| matches!(why, fetch::Missing::Busy)),
@@ -95,6 +100,7 @@ impl Federation {
             complete: coverage.missing.is_empty(),
             nodes,
             missing: missing.collect(),
+            pruned_as_of: None,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -103,17 +109,14 @@ impl Federation {
     pub(crate) fn of_one(node: &Node, gap: Option<String>, took: Duration) -> Self {
         let one = Nodes { known: 1, alive: 1, asked: 1, ..Nodes::default() };
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        match gap {
-            None => {
-                Self { complete: true, nodes: Nodes { answered: 1, ..one }, missing: Vec::new(), took_ms }
-            }
-            Some(reason) => Self {
-                complete: false,
-                nodes: Nodes { partial: 1, ..one },
-                missing: vec![Missing { assets_db_id: node.assets_db_id(), name: node.name(), reason }],
-                took_ms,
-            },
-        }
+        let missing =
+            gap.map(|reason| Missing { assets_db_id: node.assets_db_id(), name: node.name(), reason });
+        let nodes = match missing {
+            None => Nodes { answered: 1, ..one },
+            Some(_) => Nodes { partial: 1, ..one },
+        };
+        let (complete, missing) = (missing.is_none(), missing.into_iter().collect());
+        Self { complete, nodes, missing, pruned_as_of: None, took_ms }
     }
 }
 
@@ -128,6 +131,8 @@ impl From<&Report> for Federation {
             name: missing.name.clone(),
             reason: missing.reason.clone(),
         });
-        Self { complete: report.complete, nodes, missing: missing.collect(), took_ms: report.took_ms }
+        let (complete, missing) = (report.complete, missing.collect());
+        let (pruned_as_of, took_ms) = (report.pruned_as_of.clone(), report.took_ms);
+        Self { complete, nodes, missing, pruned_as_of, took_ms }
     }
 }

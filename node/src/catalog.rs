@@ -10,12 +10,14 @@ mod numbers;
 mod plan;
 mod query;
 mod row;
+mod summary;
 mod tables;
 mod verify;
 mod writer;
 
 pub use cursor::Position;
 pub use query::{Gap, Page, Query, Select, Selected};
+pub(crate) use summary::OwnSummary;
 pub(crate) use verify::run as verify;
 pub use verify::{CatalogFinding, CatalogSummary};
 
@@ -219,6 +221,7 @@ pub struct Catalog {
 struct Inner {
     store: Store,
     fresh: Arc<Fresh>,
+    summary: OwnSummary,
     sender: mpsc::Sender<Request>,
     blobs: Blobs,
     owner: Owner,
@@ -255,13 +258,25 @@ impl Catalog {
     ) -> Result<Self, StoreError> {
         let (sender, inbox) = mpsc::channel(config.mailbox);
         let fresh = Arc::new(Fresh::default());
-        writer::start(tasks, store.clone(), inbox, Ledger::new(Arc::clone(&fresh), config.fresh_bytes))?;
+        let (ledger, summary) = (Ledger::new(Arc::clone(&fresh), config.fresh_bytes), OwnSummary::new());
+        writer::start(tasks, store.clone(), inbox, (ledger, summary.clone()))?;
+        summary.start(tasks, store.clone());
         let cursors = Cursors::new(owner.cursor_secret);
         let readers = Arc::new(Semaphore::new(config.queries_at_once));
         let threads_per_query = config.threads_per_query.max(1);
         let damaged_rows = AtomicU64::new(0);
-        let inner =
-            Inner { store, fresh, sender, blobs, owner, cursors, readers, threads_per_query, damaged_rows };
+        let inner = Inner {
+            store,
+            fresh,
+            summary,
+            sender,
+            blobs,
+            owner,
+            cursors,
+            readers,
+            threads_per_query,
+            damaged_rows,
+        };
         let catalog = Self { inner: Arc::new(inner) };
         let held = catalog.inner.store.clone();
         catalog.inner.blobs.set_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(Into::into)));
@@ -361,6 +376,11 @@ impl Catalog {
     #[must_use]
     pub fn damaged_rows(&self) -> u64 {
         self.inner.damaged_rows.load(Ordering::Relaxed)
+    }
+
+    /// The summary of its rows.
+    pub(crate) fn summary(&self) -> OwnSummary {
+        self.inner.summary.clone()
     }
 
     /// The file that the catalog lies in, for others that keep tables of their own there.

@@ -29,6 +29,7 @@ use crate::actor::{Mailbox, Tasks};
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
+use crate::summaries::Summaries;
 use crate::swarm::{STREAMS_WAITING_MAX, Swarm};
 use actor::Question;
 use search::Search;
@@ -135,7 +136,7 @@ impl Fetch {
         tasks: &mut Tasks,
         swarm: &Swarm,
         stores: (&Blobs, &Catalog),
-        peers: watch::Receiver<Peers>,
+        (peers, summaries): (watch::Receiver<Peers>, Summaries),
         config: Config,
     ) -> Self {
         let metrics = Metrics::default();
@@ -146,6 +147,7 @@ impl Fetch {
             blobs: stores.0.clone(),
             catalog: stores.1.clone(),
             peers,
+            summaries,
             metrics: metrics.clone(),
         });
         let (to, incoming) = mpsc::channel(STREAMS_WAITING_MAX);

@@ -1,4 +1,5 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, summaries, query, fetch,
+//! sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -13,6 +14,7 @@ mod peers;
 pub mod query;
 pub mod registry;
 pub mod storage;
+pub mod summaries;
 pub mod swarm;
 mod sweeper;
 pub mod verify;

@@ -18,6 +18,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
+use crate::summaries::{self, Summaries};
 use crate::swarm::{self, Swarm};
 use crate::{members, sweeper};
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub swarm: swarm::Config,
     /// Who is alive.
     pub liveness: liveness::Config,
+    /// What others hold, roughly.
+    pub summaries: summaries::Config,
     /// How it asks the others and is asked.
     pub query: query::Config,
     /// The address that HTTP is really bound to.
@@ -58,6 +61,7 @@ impl Default for Config {
             labels: Vec::new(),
             swarm: swarm::Config::default(),
             liveness: liveness::Config::default(),
+            summaries: summaries::Config::default(),
             query: query::Config::default(),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 4000)),
             public_url: None,
@@ -167,6 +171,7 @@ struct Inner {
     swarm: Swarm,
     registry: Registry,
     liveness: Liveness,
+    summaries: Summaries,
     queries: Queries,
     fetch: Fetch,
     started: Instant,
@@ -209,11 +214,14 @@ impl Node {
             config: config.liveness.clone(),
         };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
+        let summaries = Summaries::start(&mut tasks, &catalog, &swarm, config.summaries.clone());
         let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
         let network = (&swarm, &registry, &liveness);
-        let queries = Queries::start(&mut tasks, own, catalog.clone(), network, config.query.clone());
+        let rows = (catalog.clone(), summaries.clone());
+        let queries = Queries::start(&mut tasks, own, rows, network, config.query.clone());
         let stores = (&blobs, &catalog);
-        let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
+        let holders = (liveness.watch(), summaries.clone());
+        let fetch = Fetch::start(&mut tasks, &swarm, stores, holders, config.fetch.clone());
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -227,6 +235,7 @@ impl Node {
             swarm,
             registry,
             liveness,
+            summaries,
             queries,
             fetch,
             started,
@@ -288,6 +297,12 @@ impl Node {
     #[must_use]
     pub fn liveness(&self) -> &Liveness {
         &self.inner.liveness
+    }
+
+    /// What others hold, roughly.
+    #[must_use]
+    pub fn summaries(&self) -> &Summaries {
+        &self.inner.summaries
     }
 
     /// Answers for the whole federation.
@@ -359,6 +374,7 @@ impl Node {
         self.inner.swarm.metrics().register(metrics);
         self.inner.registry.register_metrics(metrics);
         self.inner.liveness.register(metrics);
+        self.inner.summaries.register(metrics);
         self.inner.queries.register(metrics);
         self.inner.fetch.metrics().register(metrics);
     }

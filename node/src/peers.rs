@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use assetmesh_protocol::ids::NodeKey;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::liveness::PeerFact;
@@ -55,7 +54,12 @@ impl Node {
         let own = self.node_key();
         let facts = self.liveness().watch().borrow().clone();
         let members = self.registry().members().into_iter().filter(|member| member.key != own);
-        let mut peers: Vec<Peer> = members.map(|member| peer(facts.get(&member.key), member)).collect();
+        let as_of = self.summaries().as_of();
+        let known = |member: Member| {
+            let summary_as_of = as_of.get(&member.key).copied().and_then(clock::text);
+            Peer { summary_as_of, ..peer(facts.get(&member.key), member) }
+        };
+        let mut peers: Vec<Peer> = members.map(known).collect();
         peers.sort_by(|a, b| (&a.name, &a.assets_db_id).cmp(&(&b.name, &b.assets_db_id)));
         peers
     }
@@ -71,8 +75,8 @@ impl Node {
             owner: owner.assets_db_id().to_string(),
             owner_name: member.map(|member| member.record.name),
             state: if is_own { "alive" } else { state(fact.as_ref()) },
-            last_seen: if is_own { text(clock::now()) } else { last_seen(fact.as_ref()) },
-            signed_at: text(Duration::from_millis(entry.signed_ms())),
+            last_seen: if is_own { clock::text(clock::now()) } else { last_seen(fact.as_ref()) },
+            signed_at: clock::text(Duration::from_millis(entry.signed_ms())),
         }
     }
 
@@ -113,22 +117,5 @@ fn state(fact: Option<&PeerFact>) -> &'static str {
 }
 
 fn last_seen(fact: Option<&PeerFact>) -> Option<String> {
-    fact.and_then(|fact| fact.last_heard).and_then(text)
-}
-
-/// A time since 1970 as RFC 3339, to the millisecond.
-fn text(since_1970: Duration) -> Option<String> {
-    let millis = i64::try_from(since_1970.as_millis()).ok()?;
-    Timestamp::from_millisecond(millis).ok().map(|time| format!("{time:.3}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rfc_3339_to_the_millisecond() {
-        assert_eq!(text(Duration::from_millis(1_500)).unwrap(), "1970-01-01T00:00:01.500Z");
-        assert_eq!(text(Duration::MAX), None);
-    }
+    fact.and_then(|fact| fact.last_heard).and_then(clock::text)
 }

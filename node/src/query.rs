@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod choose;
 mod look;
 mod merge;
 mod metrics;
@@ -10,6 +11,7 @@ mod patience;
 mod peers;
 mod report;
 mod serve;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -29,7 +31,9 @@ use crate::actor::Tasks;
 use crate::catalog::{self, Asset, Catalog};
 use crate::liveness::Liveness;
 use crate::registry::Registry;
+use crate::summaries::Summaries;
 use crate::swarm::{Service, Swarm};
+use choose::Yields;
 use metrics::Metrics;
 use patience::{Patience, Verdict};
 use peers::{Known, Network, Peers};
@@ -171,7 +175,9 @@ struct Shared {
     own: Own,
     catalog: Catalog,
     peers: Arc<dyn Peers>,
+    summaries: Summaries,
     patience: Mutex<Patience>,
+    yields: Mutex<Yields>,
     metrics: Metrics,
     config: Config,
 }
@@ -184,14 +190,14 @@ impl Queries {
     pub(crate) fn start(
         tasks: &mut Tasks,
         own: Own,
-        catalog: Catalog,
+        (catalog, summaries): (Catalog, Summaries),
         (swarm, registry, liveness): (&Swarm, &Registry, &Liveness),
         config: Config,
     ) -> Self {
         let (to_queries, queries) = mpsc::channel(MAILBOX);
         let (to_writes, writes) = mpsc::channel(MAILBOX);
         let network = Network::new(swarm.clone(), registry.clone(), liveness.clone());
-        let this = Self::on(own, catalog, Arc::new(network), config);
+        let this = Self::on(own, (catalog, summaries), Arc::new(network), config);
         swarm.attach_service(Service::Query, to_queries);
         swarm.attach_service(Service::Write, to_writes);
         let shared = Arc::clone(&this.shared);
@@ -199,9 +205,15 @@ impl Queries {
         this
     }
 
-    fn on(own: Own, catalog: Catalog, peers: Arc<dyn Peers>, config: Config) -> Self {
-        let (patience, metrics) = (Mutex::default(), Metrics::default());
-        Self { shared: Arc::new(Shared { own, catalog, peers, patience, metrics, config }) }
+    fn on(
+        own: Own,
+        (catalog, summaries): (Catalog, Summaries),
+        peers: Arc<dyn Peers>,
+        config: Config,
+    ) -> Self {
+        let (patience, yields, metrics) = (Mutex::default(), Mutex::default(), Metrics::default());
+        let shared = Shared { own, catalog, peers, summaries, patience, yields, metrics, config };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Adds the metrics.
@@ -243,6 +255,10 @@ impl Shared {
 
     fn patience(&self) -> std::sync::MutexGuard<'_, Patience> {
         self.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn yields(&self) -> std::sync::MutexGuard<'_, Yields> {
+        self.yields.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a peer that answered with what no honest node sends, and holds it against it.

@@ -198,6 +198,11 @@ pub struct Link {
     pub rtt: Option<Duration>,
     /// When the link came up.
     pub since: Instant,
+    /// When the newest of its connections was opened. What a peer was told before may be forgotten there: the peer may
+    /// have begun a new life.
+    pub renewed: Instant,
+    /// When a ping last came back. Shown with the next look, so up to a second late.
+    pub heard: Instant,
 }
 
 /// All links at one time.
@@ -264,6 +269,8 @@ pub enum Service {
     Query,
     /// Changes of assets that belong to another node.
     Write,
+    /// Summaries of rows, and that they have changed.
+    Summary,
 }
 
 impl Service {
@@ -275,6 +282,7 @@ impl Service {
             Self::Forward => "forward",
             Self::Query => "query",
             Self::Write => "write",
+            Self::Summary => "summary",
         }
     }
 }

@@ -12,3 +12,4 @@ pub mod liveness;
 pub mod network;
 pub mod query;
 pub mod registry;
+pub mod summary;

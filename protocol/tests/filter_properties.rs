@@ -4,8 +4,11 @@
 use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::filter::terms::{Need, ScalarRef, range_keys, terms};
 use assetmesh_protocol::filter::{Filter, Sort};
+use assetmesh_protocol::ids::RecordId;
+use assetmesh_protocol::summary::{Growing, Marks, Probe};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// Scalars that meet often, and some that are alike.
 fn scalar() -> impl Strategy<Value = Value> {
@@ -162,10 +165,30 @@ proptest! {
     }
 
     #[test]
+    fn a_summary_never_rules_out_a_node_that_holds_a_match(
+        filters in prop::collection::vec(filter(), 16), documents in prop::collection::vec(document(), 0..8),
+    ) {
+        let stored: Vec<Document> = documents.iter().map(|d| Document::from_value(d).unwrap()).collect();
+        let mut growing = Growing::new(0);
+        for (number, document) in stored.iter().enumerate() {
+            growing.insert(&Marks::of(RecordId(Uuid::from_u128(number as u128)), document.root()));
+        }
+        for filter in filters {
+            let parsed = parse(&filter);
+            let probe = Probe::of(&parsed.need());
+            if stored.iter().any(|document| parsed.matches(document.root()).unwrap()) {
+                prop_assert!(growing.summary().may_hold(&probe), "{filter} {documents:?} {probe:?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_value_of_a_document_is_found_through_the_index(document in document()) {
         let stored = Document::from_value(&document).unwrap();
         let mut places = Vec::new();
         walk(&document, &[], &mut places);
+        let mut summary = Growing::new(0);
+        summary.insert(&Marks::of(RecordId(Uuid::nil()), stored.root()));
         for (path, value) in places {
             for operators in [
                 json!({ "$eq": value }),
@@ -179,6 +202,8 @@ proptest! {
                 if filter.matches(stored.root()).unwrap() {
                     let need = filter.need();
                     prop_assert!(is_satisfied(&need, stored.root()), "{path} {operators} {need:?}");
+                    let probe = Probe::of(&need);
+                    prop_assert!(summary.summary().may_hold(&probe), "{path} {operators} {probe:?}");
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use assetmesh_protocol::asset::Patch;
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::ids::AssetId;
+use assetmesh_protocol::summary::Marks;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use super::Error;
 use super::merge::Ledger;
 use super::numbers::Numbers;
 use super::row::{self, Header};
+use super::summary::OwnSummary;
 use super::tables::{self, Row, Tables, View};
 use crate::actor::Tasks;
 use crate::blobs::Lease;
@@ -82,14 +84,14 @@ pub(super) fn start(
     tasks: &mut Tasks,
     store: Store,
     inbox: mpsc::Receiver<Request>,
-    mut ledger: Ledger,
+    (mut ledger, summary): (Ledger, OwnSummary),
 ) -> Result<(), StoreError> {
     let numbers = prepare(&store)?;
     if let Err(error) = ledger.follow(&store) {
         // Every change tries again; until then each query reads all rows.
         tracing::error!(%error, "the keys of the newest rows cannot be read");
     }
-    let writer = Writer { store, numbers, ledger };
+    let writer = Writer { store, numbers, ledger, summary };
     let runtime = Handle::current();
     tasks.start_thread("catalog", move |stop| writer.run(inbox, &stop, &runtime));
     Ok(())
@@ -112,6 +114,15 @@ struct Writer {
     store: Store,
     numbers: Numbers,
     ledger: Ledger,
+    summary: OwnSummary,
+}
+
+/// What a batch has the summary of the rows learn.
+#[derive(Default)]
+struct Learned {
+    rows: Vec<Marks>,
+    /// Rows whose former content it still knows.
+    stale: u64,
 }
 
 impl Writer {
@@ -148,8 +159,10 @@ impl Writer {
         // On a full disk deletes must still go through; what would grow the file is refused first.
         let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
         let failure = match self.change(session, (&mut waiting, &room), &mut answers) {
-            Ok(()) => {
+            Ok(learned) => {
                 self.ledger.committed(self.numbers.next());
+                self.summary.add(&learned.rows);
+                self.summary.forget(learned.stale);
                 None
             }
             Err(Stop::Unchanged) => None,
@@ -179,16 +192,18 @@ impl Writer {
         session: u64,
         (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
         answers: &mut Vec<Answer>,
-    ) -> Result<(), Stop> {
-        let Self { store, numbers, ledger } = self;
+    ) -> Result<Learned, Stop> {
+        let Self { store, numbers, ledger, summary } = self;
         store.update_within(session, Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
-            let changed = apply(&mut tables, numbers, (batch, room), answers)?;
+            let mut learned = Learned::default();
+            let changed = apply(&mut tables, numbers, (batch, room), (answers, &mut learned))?;
             if !changed {
                 return Err(Stop::Unchanged);
             }
             tables.finish(numbers.next(), room.is_ok(), ledger)?;
-            Ok(())
+            summary.add(&learned.rows);
+            Ok(learned)
         })
     }
 }
@@ -219,7 +234,7 @@ fn apply(
     tables: &mut Tables<'_>,
     numbers: &mut Numbers,
     (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
-    answers: &mut Vec<Answer>,
+    (answers, learned): (&mut Vec<Answer>, &mut Learned),
 ) -> Result<bool, Stop> {
     let mut changed = false;
     for Request { change, stamp, reply } in batch {
@@ -228,8 +243,14 @@ fn apply(
             answers.push(Answer { reply, lease, result: Err(full.clone()) });
             continue;
         }
+        let (is_new, is_left) =
+            (matches!(change, Change::Create { .. }), !matches!(change, Change::Delete { .. }));
         let (lease, result) = one(tables, numbers, change, stamp);
-        changed |= matches!(&result, Ok(done) if done.fresh);
+        if let Ok(Done { row, fresh: true, .. }) = &result {
+            changed = true;
+            learned.stale += u64::from(!is_new);
+            learned.rows.extend(is_left.then(|| Marks::of(row.header.record, row.document.root())));
+        }
         let failure = result.as_ref().err().filter(|error| error.is_of_the_store()).cloned();
         answers.push(Answer { reply, lease, result });
         if let Some(error) = failure {

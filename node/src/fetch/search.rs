@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
+use assetmesh_protocol::summary::Probe;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
 use super::ask::{self, Fault};
 use super::shared::Shared;
 use crate::liveness::PeerState;
+use crate::summaries::Verdict;
 
 /// Members that are asked at once.
 const ASKED_AT_ONCE: usize = 32;
@@ -39,10 +41,12 @@ pub(super) struct Head {
 pub struct Coverage {
     /// Other members.
     pub known: u64,
-    /// Those that may be alive: they were asked.
+    /// Those that may be alive and were asked.
     pub asked: u64,
     /// Those that answered.
     pub answered: u64,
+    /// Those that were not asked, because their summaries say that they do not hold it and another does.
+    pub pruned: u64,
     /// Those that left in order.
     pub departed: u64,
     /// Those that did not answer, and why.
@@ -92,20 +96,39 @@ pub(super) async fn run(shared: Arc<Shared>, id: AssetId, tell: watch::Sender<Se
     }
     // Near ones first: an unknown distance is a far one.
     asked.sort_by_key(|(rtt, key)| (rtt.is_none(), *rtt, *key));
-    coverage.asked = asked.len() as u64;
     tell.send_modify(|search| search.coverage = coverage);
-    let answers = stream::iter(asked).map(|(_, key)| {
-        let shared = &shared;
-        async move { (key, one(shared, key, &id).await) }
-    });
+    let asked: Vec<NodeKey> = asked.into_iter().map(|(_, key)| key).collect();
+    let (likely, others) = parted(&shared, asked, &id);
+    ask_all(&shared, likely, &id, &tell).await;
+    // A summary knows what records name. Content may lie elsewhere too, so that nobody is ruled out for good.
+    if tell.borrow().found.is_none() {
+        ask_all(&shared, others, &id, &tell).await;
+    } else {
+        tell.send_modify(|search| search.coverage.pruned = others.len() as u64);
+    }
+    tell.send_modify(|search| search.is_over = true);
+}
+
+/// Those that may hold a blob, and those that do not by their summaries. Both stay in order.
+fn parted(shared: &Shared, asked: Vec<NodeKey>, id: &AssetId) -> (Vec<NodeKey>, Vec<NodeKey>) {
+    let verdicts = shared.summaries.judge(asked.len() + 1, &asked, &Probe::of_blob(id));
+    let judged = asked.into_iter().zip(verdicts);
+    let (others, likely): (Vec<_>, Vec<_>) =
+        judged.partition(|(_, verdict)| matches!(verdict, Verdict::Not(_)));
+    let keys = |judged: Vec<(NodeKey, Verdict)>| judged.into_iter().map(|(key, _)| key).collect();
+    (keys(likely), keys(others))
+}
+
+async fn ask_all(shared: &Shared, keys: Vec<NodeKey>, id: &AssetId, tell: &watch::Sender<Search>) {
+    tell.send_modify(|search| search.coverage.asked += keys.len() as u64);
+    let answers = stream::iter(keys).map(|key| async move { (key, one(shared, key, id).await) });
     let mut answers = answers.buffer_unordered(ASKED_AT_ONCE);
     while let Some((key, answer)) = answers.next().await {
         if matches!(answer, Err(Fault::False(_))) {
-            shared.blame(key, &id, "it claims to hold it").await;
+            shared.blame(key, id, "it claims to hold it").await;
         }
         tell.send_modify(|search| search.take(key, answer));
     }
-    tell.send_modify(|search| search.is_over = true);
 }
 
 async fn one(shared: &Shared, key: NodeKey, id: &AssetId) -> Result<Head, Fault> {

@@ -8,6 +8,7 @@ use super::metrics::Metrics;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
+use crate::summaries::Summaries;
 use crate::swarm::{Offence, Swarm};
 
 /// Shared by the tasks of fetch.
@@ -18,6 +19,7 @@ pub(super) struct Shared {
     pub(super) blobs: Blobs,
     pub(super) catalog: Catalog,
     pub(super) peers: watch::Receiver<Peers>,
+    pub(super) summaries: Summaries,
     pub(super) metrics: Metrics,
     /// KiB of content that transfers which have ended may keep for those who come a moment later.
     pub(super) lingering: Semaphore,

@@ -15,6 +15,7 @@ use super::*;
 use crate::blobs::tree::{GROUP_BYTES, groups};
 use crate::identity::Identity;
 use crate::liveness::{PeerFact, PeerState};
+use crate::summaries::Summaries;
 use crate::swarm::Incoming;
 use crate::{blobs, catalog, swarm};
 
@@ -54,7 +55,8 @@ impl Member {
         };
         let swarm = Swarm::start(&mut tasks, &identity, settings).unwrap();
         let (peers, watched) = watch::channel(Peers::default());
-        let fetch = Fetch::start(&mut tasks, &swarm, (&blobs, &catalog), watched, config);
+        let summaries = Summaries::of_nobody(&catalog);
+        let fetch = Fetch::start(&mut tasks, &swarm, (&blobs, &catalog), (watched, summaries), config);
         let key = identity.node_key();
         Self { fetch, blobs, catalog, swarm, key, peers, tasks: Some(tasks), _dir: dir }
     }

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
 use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal};
+use assetmesh_protocol::summary::Probe;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::check::{self, Expected, Lie, Placed};
 use super::merge::Merge;
 use super::patience::Verdict;
-use super::peers::{Known, Standing};
+use super::peers::Known;
 use super::report::Outcome;
+use super::spare::Parted;
 use super::{DEADLINE_MAX, Error, Page, Queries, Question, Report, Shared, question_id};
 use crate::catalog::{Position, Select};
 use crate::swarm::Service;
@@ -74,8 +76,9 @@ impl Shared {
             deadline: started + deadline.min(DEADLINE_MAX),
             page_bytes_max: self.config.page_bytes_max,
         };
-        let (up, rest): (Vec<Known>, Vec<Known>) =
-            self.peers.others().into_iter().partition(|peer| peer.standing == Standing::Up);
+        let probe = Probe::of(&asking.filter.need());
+        let parted = self.parted(self.peers.others(), &probe);
+        let Parted { up, may, rest } = self.chosen(parted, &asking.filter_text);
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         let sources = up.len() + 1;
         let mut board = Board {
@@ -91,6 +94,9 @@ impl Shared {
             self.round(&asking, &wanted, &mut board).await?;
         }
         let Board { up, merge, outcomes } = board;
+        let gave_nothing = |at: usize| outcomes[at + 1] == Outcome::Full && merge.last_of(at + 1).is_none();
+        let in_vain = may.iter().enumerate().filter(|(at, may)| **may && gave_nothing(*at)).count();
+        self.summaries.were_wrong(in_vain as u64);
         let (rows, last) = merge.finish();
         let next_cursor = last.map(|last| self.catalog.cursor(&asking.filter_text, &asking.sort_text, &last));
         let mut report = Report::begin(&self.own, &outcomes[0]);
@@ -99,19 +105,10 @@ impl Shared {
             self.metrics.asked(outcome.name());
             report.add(peer, outcome);
         }
-        for peer in &rest {
-            report.add(peer, &self.unasked(peer));
+        for (peer, outcome) in &rest {
+            report.add(peer, outcome);
         }
         Ok(Page { rows, next_cursor: next_cursor.transpose()?, report: report.after(started.elapsed()) })
-    }
-
-    /// What is said of a member that is not up.
-    pub(super) fn unasked(&self, peer: &Known) -> Outcome {
-        match peer.standing {
-            Standing::Left => Outcome::Left,
-            Standing::Down(time) if time >= self.config.departed_after => Outcome::Departed,
-            Standing::Down(_) | Standing::Up => Outcome::Down,
-        }
     }
 
     /// Has some sources give more: 0 is this node, the others are peers by their place.
@@ -160,7 +157,10 @@ impl Shared {
 
     /// What a peer has behind a place. A peer that cannot give it has no more.
     async fn rows_of(&self, asking: &Asking, peer: &Known, limit: usize, after: Option<Position>) -> Given {
+        let begun = Instant::now();
         let asked = self.ask_rows(asking, peer, limit, after).await;
+        let rows = asked.as_ref().map_or(0, |(rows, ..)| rows.len());
+        self.yields().gave(peer.key, rows, begun.elapsed());
         asked.unwrap_or_else(|outcome| (Vec::new(), false, outcome))
     }
 

@@ -4,13 +4,15 @@
 use std::time::{Duration, Instant};
 
 use assetmesh_protocol::query::{QueryAnswer, QueryAsk, QueryRefusal};
+use assetmesh_protocol::summary::Probe;
 use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 
 use super::check::{self, Lie};
 use super::patience::Verdict;
-use super::peers::{Known, Standing};
+use super::peers::Known;
 use super::report::Outcome;
+use super::spare::Parted;
 use super::{Error, Queries, Report, Shared, question_id};
 use crate::catalog::Asset;
 use crate::swarm::Service;
@@ -130,10 +132,9 @@ impl Shared {
     ) -> Vec<Holder> {
         let super::Config { lookup_within: within, others_within: little, .. } = self.config;
         let mut deadline = Instant::now() + if is_here { little } else { within };
-        let (up, rest): (Vec<Known>, Vec<Known>) =
-            others.into_iter().partition(|peer| peer.standing == Standing::Up);
-        for peer in &rest {
-            report.add(peer, &self.unasked(peer));
+        let Parted { up, rest, .. } = self.parted(others, &Probe::of_name(key));
+        for (peer, outcome) in &rest {
+            report.add(peer, outcome);
         }
         let body = QueryAsk::Look { id: question_id(), key: key.to_owned() }.encode();
         let body = body.map_err(|_| Outcome::Failed("the question is too long to send"));

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Own;
 use super::peers::Known;
 use crate::catalog::Gap;
-use crate::swarm;
+use crate::{clock, swarm};
 
 /// What became of each member that might have known more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub struct Counts {
     pub asked: u64,
     /// Those that answered in full.
     pub answered: u64,
-    /// Those proven to hold nothing that matches. None yet: no summaries are kept.
+    /// Those proven to hold nothing that matches, which were not asked.
     pub pruned: u64,
     /// Those that answered in part.
     pub partial: u64,
@@ -49,14 +49,20 @@ pub struct Missing {
 /// The coverage of one answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// True only if every member that has neither left nor departed answered in full.
+    /// True only if every member that has neither left nor departed answered in full or was pruned.
     pub complete: bool,
     /// How many did what.
     pub nodes: Counts,
     /// Those that did not.
     pub missing: Vec<Missing>,
+    /// When the oldest summary that ruled a member out was asked for; RFC 3339. What that member has taken since may be
+    /// missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_as_of: Option<String>,
     /// Milliseconds from the question to this answer.
     pub took_ms: u64,
+    #[serde(skip)]
+    oldest: Option<Duration>,
     #[serde(skip)]
     late: bool,
 }
@@ -66,6 +72,8 @@ pub struct Report {
 pub(super) enum Outcome {
     /// It answered in full.
     Full,
+    /// Its summary, asked for at this time since 1970, proves that it holds nothing of it.
+    Pruned(Duration),
     /// It answered, and its answer lacks something.
     Partial(Shortfall),
     /// It did not answer in time.
@@ -80,6 +88,8 @@ pub(super) enum Outcome {
     Failed(&'static str),
     /// It failed so often that it was not asked.
     LeftAlone,
+    /// More members may hold something than one question goes to, and others came first.
+    NotChosen,
     /// It is known to be down and was not asked.
     Down,
     /// It has been down for so long that it is not missed.
@@ -107,6 +117,7 @@ impl Outcome {
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::Pruned(_) => "pruned",
             Self::Partial(Shortfall::Deadline) => "stopped at the deadline",
             Self::Partial(Shortfall::Damaged) => "damaged rows are not served",
             Self::TimedOut => "timed_out",
@@ -115,6 +126,7 @@ impl Outcome {
             Self::Unreachable => "unreachable",
             Self::Failed(why) => why,
             Self::LeftAlone => "failed repeatedly, not asked for a while",
+            Self::NotChosen => "not asked, more members may match than are asked at once",
             Self::Down => "down",
             Self::Departed => "departed",
             Self::Left => "left",
@@ -147,6 +159,7 @@ impl Report {
     /// Ends the report.
     pub(super) fn after(mut self, took: Duration) -> Self {
         self.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.pruned_as_of = self.oldest.and_then(clock::text);
         self
     }
 
@@ -172,7 +185,18 @@ impl Report {
                 nodes.departed += 1;
                 return;
             }
+            Outcome::Pruned(as_of) => {
+                nodes.known += 1;
+                nodes.alive += 1;
+                nodes.pruned += 1;
+                self.oldest = Some(self.oldest.map_or(*as_of, |oldest| oldest.min(*as_of)));
+                return;
+            }
             Outcome::Down => nodes.known += 1,
+            Outcome::NotChosen => {
+                nodes.known += 1;
+                nodes.alive += 1;
+            }
             Outcome::LeftAlone => {
                 nodes.known += 1;
                 nodes.alive += 1;
@@ -235,6 +259,17 @@ mod tests {
     }
 
     #[test]
+    fn members_that_were_ruled_out_are_not_missed_and_the_oldest_proof_is_told() {
+        let at = |seconds| Outcome::Pruned(Duration::from_secs(seconds));
+        let told = report(&[at(30), Outcome::Full, at(20), at(25)]);
+        assert!(told.complete && told.missing.is_empty());
+        assert_eq!((told.nodes.known, told.nodes.alive, told.nodes.asked), (5, 5, 2));
+        assert_eq!((told.nodes.answered, told.nodes.pruned), (2, 3));
+        assert_eq!(told.pruned_as_of.unwrap(), "1970-01-01T00:00:20.000Z");
+        assert_eq!(report(&[Outcome::Full]).pruned_as_of, None);
+    }
+
+    #[test]
     fn every_other_outcome_makes_it_incomplete_and_names_the_member() {
         let table = [
             (Outcome::Partial(Shortfall::Deadline), true),
@@ -245,6 +280,7 @@ mod tests {
             (Outcome::Unreachable, false),
             (Outcome::Failed("refused"), false),
             (Outcome::LeftAlone, false),
+            (Outcome::NotChosen, false),
             (Outcome::Down, false),
         ];
         for (outcome, late) in table {
@@ -254,7 +290,7 @@ mod tests {
             assert_eq!(told.missing[0].reason, outcome.name());
             let nodes = told.nodes;
             let sum = nodes.answered + nodes.partial + nodes.timed_out + nodes.failed + nodes.busy;
-            let down = u64::from(outcome == Outcome::Down);
+            let down = u64::from(matches!(outcome, Outcome::Down | Outcome::NotChosen));
             assert_eq!((nodes.known, sum), (2, 2 - down), "{outcome:?}");
         }
     }

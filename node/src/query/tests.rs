@@ -123,7 +123,8 @@ impl TestNode {
             Catalog::start(&mut tasks, folder.path(), owner, blobs, &catalog::Config::default()).unwrap();
         let town = Arc::new(Town::default());
         let own = Own { id, name: format!("n{seed}") };
-        let queries = Queries::on(own, catalog, Arc::clone(&town) as Arc<dyn Peers>, config);
+        let rows = (catalog.clone(), Summaries::of_nobody(&catalog));
+        let queries = Queries::on(own, rows, Arc::clone(&town) as Arc<dyn Peers>, config);
         Self { queries, town, _tasks: tasks, _folder: folder }
     }
 
@@ -356,6 +357,21 @@ async fn members_that_are_down_are_named_and_not_asked() {
         assert_eq!(page.report.missing.is_empty(), complete, "{standing:?}");
     }
     assert_eq!(*node.town.asked.lock().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn of_very_many_members_64_are_asked_and_the_others_named() {
+    let (node, other) = (TestNode::new(0), TestNode::new(1));
+    node.meet(1, other.honest());
+    for seed in 2..=100 {
+        node.meet(seed, says(Vec::new(), End::Whole));
+    }
+    let page = node.page("", 10, None).await;
+    let nodes = page.report.nodes;
+    assert_eq!((nodes.known, nodes.alive, nodes.asked, nodes.answered), (101, 101, 65, 65));
+    assert_eq!((page.report.complete, page.report.missing.len()), (false, 36));
+    assert!(page.report.missing[0].reason.starts_with("not asked"), "{:?}", page.report.missing[0]);
+    assert_eq!(*node.town.asked.lock().unwrap(), 64);
 }
 
 #[tokio::test]

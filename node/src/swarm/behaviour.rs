@@ -40,6 +40,7 @@ pub(super) struct Behaviour {
     pub(super) forward: Requests,
     pub(super) query: Requests,
     pub(super) write: Requests,
+    pub(super) summary: Requests,
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) dht: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -119,6 +120,7 @@ impl Behaviour {
             forward: requests(Service::Forward),
             query: requests(Service::Query),
             write: requests(Service::Write),
+            summary: requests(Service::Summary),
             streams: libp2p_stream::Behaviour::new(),
             dht: dht(names, local),
             mdns: mdns.into(),
@@ -133,6 +135,7 @@ impl Behaviour {
             Service::Forward => &mut self.forward,
             Service::Query => &mut self.query,
             Service::Write => &mut self.write,
+            Service::Summary => &mut self.summary,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) const LONG_REQUESTS_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const fn request_bytes_max(service: Service) -> usize {
     match service {
         Service::Query | Service::Write => LONG_BYTES_MAX,
-        Service::Registry | Service::Liveness | Service::Forward => REQUEST_BYTES_MAX,
+        Service::Registry | Service::Liveness | Service::Forward | Service::Summary => REQUEST_BYTES_MAX,
     }
 }
 
@@ -30,7 +30,11 @@ pub const fn request_bytes_max(service: Service) -> usize {
 pub const fn answer_bytes_max(service: Service) -> usize {
     match service {
         Service::Query => LONG_BYTES_MAX,
-        Service::Registry | Service::Liveness | Service::Forward | Service::Write => ANSWER_BYTES_MAX,
+        Service::Registry
+        | Service::Liveness
+        | Service::Forward
+        | Service::Write
+        | Service::Summary => ANSWER_BYTES_MAX,
     }
 }
 /// Longest frame of gossip, in bytes: some messages of one record each (about 10 KiB) and their control part.
@@ -169,6 +173,8 @@ pub(super) const fn request_rate(service: Service) -> Rate {
         Service::Forward => Rate { per_second: 100.0, burst: 200.0 },
         // As above, for assets.
         Service::Write => Rate { per_second: 100.0, burst: 200.0 },
+        // The parts of a summary now and then, and a word when one has changed.
+        Service::Summary => Rate { per_second: 50.0, burst: 200.0 },
         // One for each query of each client of that node.
         Service::Query => Rate { per_second: 2000.0, burst: 4000.0 },
     }

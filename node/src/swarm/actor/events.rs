@@ -22,12 +22,16 @@ impl Running<'_> {
                     self.shared.metrics.dialled(true);
                 }
                 match node_key(&peer_id) {
-                    Some(peer) => self.happened(Input::Opened {
-                        peer,
-                        connection: connection_id,
-                        at: plain(endpoint.get_remote_address()),
-                        dialled,
-                    }),
+                    Some(peer) => {
+                        self.happened(Input::Opened {
+                            peer,
+                            connection: connection_id,
+                            at: plain(endpoint.get_remote_address()),
+                            dialled,
+                        });
+                        // That a link was renewed must be seen before anything arrives on the new connection.
+                        self.shared.publish_links();
+                    }
                     None => {
                         self.generation.swarm.close_connection(connection_id);
                     }
@@ -93,6 +97,7 @@ impl Running<'_> {
             BehaviourEvent::Forward(event) => self.request_event(Service::Forward, event),
             BehaviourEvent::Query(event) => self.request_event(Service::Query, event),
             BehaviourEvent::Write(event) => self.request_event(Service::Write, event),
+            BehaviourEvent::Summary(event) => self.request_event(Service::Summary, event),
             BehaviourEvent::Streams(()) => {}
             BehaviourEvent::Dht(event) => self.dht_event(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {

@@ -101,10 +101,13 @@ impl Connected {
     /// All links, for those above.
     pub(super) fn links(&self) -> BTreeMap<NodeKey, Link> {
         let links = self.peers.iter().filter_map(|(key, peer)| {
+            let times = |of: fn(&Connection) -> Instant| peer.connections.iter().map(of).max();
             let link = Link {
                 address: peer.connections.first()?.address.to_string(),
                 rtt: peer.rtt,
                 since: peer.member_since?,
+                renewed: times(|connection| connection.opened)?,
+                heard: times(|connection| connection.heard)?,
             };
             Some((*key, link))
         });
@@ -188,6 +191,11 @@ mod tests {
         assert!(connected.heard(now, &GREATER, id(1), secs(1)));
         let link = connected.links().remove(&GREATER).unwrap();
         assert_eq!((link.address, link.rtt), (address().to_string(), Some(secs(1))));
+        let later = now + secs(3);
+        connected.opened(later, GREATER, id(2), address());
+        connected.heard(later + secs(1), &GREATER, id(2), secs(1));
+        let link = connected.links().remove(&GREATER).unwrap();
+        assert_eq!((link.since, link.renewed, link.heard), (now, later, later + secs(1)));
     }
 
     #[test]

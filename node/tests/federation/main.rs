@@ -1,0 +1,4 @@
+//! Federations of whole nodes in one process.
+
+#[cfg(test)]
+mod pruning;
