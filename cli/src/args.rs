@@ -114,6 +114,9 @@ pub(crate) struct NodeRunArgs {
     /// Whose changes of this node's assets are taken [env: ASSETMESH_REMOTE_WRITES] [default: members if the federation has a key or peers reach this node only on loopback, else deny]
     #[arg(long, value_name = "WHOSE")]
     pub(crate) remote_writes: Option<RemoteWrites>,
+    /// Room for content of other nodes that clients have asked for; 0 keeps nothing [env: ASSETMESH_CACHE_MAX] [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_max: Option<ByteSize>,
     /// Whom /check_health may call [env: ASSETMESH_PROBE] [default: any]
     #[arg(long, value_name = "REACH")]
     pub(crate) probe: Option<ProbeReach>,

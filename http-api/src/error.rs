@@ -391,6 +391,8 @@ impl From<fetch::Error> for ApiError {
                 Self::new(StatusCode::BAD_GATEWAY, "no_provider", sentence).because(error)
             }
             Error::Busy => Self::busy(),
+            Error::Blobs(error) => error.into(),
+            Error::Catalog(error) => error.into(),
             Error::Stopped => Self::stopped(error),
         }
     }

@@ -146,6 +146,8 @@ pub struct NodeFacts {
     pub blobs: u64,
     /// Bytes of those contents.
     pub bytes: u64,
+    /// Bytes that are kept of other nodes' content, beside those.
+    pub cached_bytes: u64,
     /// Seconds since it started.
     pub uptime_s: u64,
 }
@@ -326,6 +328,7 @@ impl Node {
             assets: self.inner.catalog.assets()?,
             blobs: stored.blobs,
             bytes: stored.bytes,
+            cached_bytes: self.inner.blobs.cached_bytes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
         })
     }

@@ -5,6 +5,7 @@ mod it {
     mod any_node;
     mod arrows;
     mod bad_input;
+    mod cache;
     mod cli;
     mod contract;
     mod crash;

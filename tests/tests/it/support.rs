@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use assetmesh_tests::{Api, NodeOptions, NodeProcess, Response, wait_until};
+use assetmesh_tests::{Api, NodeOptions, NodeProcess, Request, Response, wait_until};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -87,4 +87,11 @@ pub(super) fn data_of(status: u16, response: &Response) -> Value {
     let mut body = response.json().unwrap();
     assert_eq!(body["success"], json!(true), "{body}");
     body["data"].take()
+}
+
+/// One line of `GET /metrics`.
+pub(super) fn metric(api: &mut Api, name: &str) -> u64 {
+    let text = String::from_utf8(api.call(&Request::get("/metrics")).unwrap().body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("assetmesh_{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
