@@ -205,7 +205,7 @@ impl ApiError {
         Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", sentence)
     }
 
-    fn busy() -> Self {
+    pub(crate) fn busy() -> Self {
         let sentence = "too much is waiting already; nothing was changed, try again soon";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))

@@ -366,6 +366,26 @@ impl Blobs {
         Ok(swept)
     }
 
+    /// Ids of blobs in order, after one, at most `limit`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn list(&self, after: Option<AssetId>, limit: usize) -> Result<Vec<AssetId>, Error> {
+        let shared = Arc::clone(&self.shared);
+        let list = tokio::task::spawn_blocking(move || shared.backend.list(after.as_ref(), limit));
+        Ok(list.await.map_err(|_| Error::Stopped)??.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Reads one blob whole, if it is here.
+    ///
+    /// # Errors
+    /// It is damaged, or the database cannot be read.
+    pub async fn check(&self, id: AssetId) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let job = tokio::task::spawn_blocking(move || scrub::check(&shared, id, &mut Verified::default()));
+        job.await.map_err(|_| Error::Stopped)?
+    }
+
     /// Reads and checks everything: content against its hash, outboards against their root, chunks
     /// against blobs, totals against the sum. Each damage goes to `sink` when it is found.
     ///

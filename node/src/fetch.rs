@@ -20,6 +20,7 @@ mod state_tests;
 mod tests;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,11 +228,46 @@ impl Fetch {
         stream_of(Reading::of_own(self, blob.clone(), range))
     }
 
+    /// Reads a blob of this node from its begin to its end, as [`Fetch::read_own`], and tells what was mended.
+    #[must_use]
+    pub fn through(&self, blob: &Blob) -> Through {
+        Through(Reading::of_own(self, blob.clone(), 0..u64::MAX))
+    }
+
     /// The counters.
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
+}
+
+/// A blob of this node that is read through.
+#[derive(Debug)]
+pub struct Through(Reading);
+
+impl Through {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// They are damaged, and nobody has them.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        self.0.next().await
+    }
+
+    /// What came from others so far.
+    #[must_use]
+    pub fn into_mended(self) -> Mended {
+        self.0.into_mended()
+    }
+}
+
+/// What came from others in place of damage.
+#[derive(Debug, Clone, Default)]
+pub struct Mended {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Who brought them.
+    pub from: BTreeSet<NodeKey>,
 }
 
 fn stream_of(reading: Reading) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {

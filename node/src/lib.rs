@@ -1,4 +1,5 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, sweeper,
+//! mending. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -8,6 +9,7 @@ pub mod fetch;
 pub mod identity;
 pub mod liveness;
 mod members;
+pub mod mending;
 mod node;
 mod peers;
 pub mod query;

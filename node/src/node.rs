@@ -16,10 +16,11 @@ use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::mending::{Check, Mending};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
 use crate::swarm::{self, Swarm};
-use crate::{members, sweeper};
+use crate::{members, mending, sweeper};
 
 /// Everything a node is told before it starts.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct Config {
     pub fetch: fetch::Config,
     /// The sweeper.
     pub sweeper: sweeper::Config,
+    /// How its content is read through for damage.
+    pub scrub: mending::Config,
 }
 
 impl Default for Config {
@@ -65,6 +68,7 @@ impl Default for Config {
             catalog: catalog::Config::default(),
             fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
+            scrub: mending::Config::default(),
         }
     }
 }
@@ -171,6 +175,7 @@ struct Inner {
     liveness: Liveness,
     queries: Queries,
     fetch: Fetch,
+    mending: Mending,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -215,6 +220,8 @@ impl Node {
         let stores = (&blobs, &catalog);
         let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
+        let mending = Mending::new(&blobs, &fetch);
+        mending::start(&mut tasks, mending.clone(), config.scrub.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
         let inner = Inner {
@@ -229,6 +236,7 @@ impl Node {
             liveness,
             queries,
             fetch,
+            mending,
             started,
             tasks,
         };
@@ -300,6 +308,12 @@ impl Node {
     #[must_use]
     pub fn fetch(&self) -> &Fetch {
         &self.inner.fetch
+    }
+
+    /// Begins to read all its content through, and to mend what is damaged. `None` while that is under way already.
+    #[must_use]
+    pub fn check_content(&self) -> Option<Check> {
+        self.inner.mending.begin()
     }
 
     /// The node's public key.

@@ -94,7 +94,7 @@ impl Damage {
 }
 
 /// Reads one blob whole. One that was removed meanwhile is no damage.
-fn check(shared: &Arc<Shared>, id: AssetId, verified: &mut Verified) -> Result<(), Error> {
+pub(super) fn check(shared: &Arc<Shared>, id: AssetId, verified: &mut Verified) -> Result<(), Error> {
     let Some(blob) = Blob::open(shared, id)? else { return Ok(()) };
     verified.blobs += 1;
     let size = blob.size();

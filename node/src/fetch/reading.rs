@@ -1,17 +1,17 @@
 //! One client's way through a range: what is here is read, what is not is fetched, and what turns out to be damaged is
 //! fetched, too, so that the client gets the right bytes from wherever they are.
 
-use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
 
-use assetmesh_protocol::ids::{AssetId, NodeKey};
+use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use super::actor::Question;
 use super::shelf::Consumer;
-use super::{Error, Fetch, Found};
+use super::{Error, Fetch, Found, Mended};
 use crate::blobs::tree::GROUP_BYTES;
 use crate::blobs::{self, Blob};
 
@@ -41,17 +41,21 @@ pub(super) struct Reading {
     damage: Damage,
 }
 
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").field("id", &self.id).field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
 /// What was met of it.
 #[derive(Debug, Default)]
-pub(super) struct Damage {
+struct Damage {
     /// The next place that cannot be read.
     at: Option<u64>,
     error: Option<blobs::Error>,
     /// How many times in a row there was nothing sound in between.
     in_a_row: u32,
-    /// Bytes that came from others in place of it, and from whom.
-    pub(super) mended: u64,
-    pub(super) from: BTreeSet<NodeKey>,
+    mended: Mended,
 }
 
 impl Reading {
@@ -72,9 +76,9 @@ impl Reading {
         Self { fetch, id, own: None, found: None, rest: range, step: None, damage }
     }
 
-    /// What was met.
-    pub(super) fn into_damage(self) -> Damage {
-        self.damage
+    /// What came from others in place of damage.
+    pub(super) fn into_mended(self) -> Mended {
+        self.damage.mended
     }
 
     /// The next bytes; `None` at the end.
@@ -112,16 +116,17 @@ impl Reading {
     async fn passed(&mut self, bytes: u64) {
         let Some(Step::There(consumer)) = &mut self.step else { return };
         if self.own.is_some() {
-            self.damage.mended += bytes;
+            self.damage.mended.bytes += bytes;
         }
         if consumer.wants().is_empty() {
             if self.own.is_some() {
                 // What is read next may need what was written over now.
                 consumer.ended().await;
                 let from = consumer.providers();
-                let names: Vec<String> = from.iter().map(ToString::to_string).collect();
-                tracing::warn!(asset_id = %self.id, to = self.rest.start, from = names.join(" "), "damage was mended from peers");
-                self.damage.from.extend(from);
+                let names: Vec<String> = from.iter().map(|key| key.assets_db_id().to_string()).collect();
+                let (asset_id, mended_from) = (self.id, names.join(" "));
+                tracing::warn!(%asset_id, to = self.rest.start, mended_from, "peers gave what is damaged here");
+                self.damage.mended.from.extend(from);
             }
             self.step = None;
         }
@@ -164,12 +169,17 @@ impl Reading {
         let end = first.saturating_add((groups * GROUP).min(MENDED_BYTES_MAX));
         match self.ask(self.rest.start..end.min(self.rest.end)).await {
             Ok(step) => Ok(step),
-            // Nobody can help: what counts is that it is damaged.
-            Err(error) => {
-                tracing::error!(asset_id = %self.id, %error, "damaged content cannot be mended");
-                Err(self.damage.error.take().map_or(error, Error::Blobs))
-            }
+            Err(reason) => Err(match self.damage.error.take() {
+                Some(error) => self.beyond_help(error, &reason),
+                None => reason,
+            }),
         }
+    }
+
+    /// Nobody can help: what counts is that it is damaged.
+    fn beyond_help(&self, error: blobs::Error, reason: &Error) -> Error {
+        tracing::error!(asset_id = %self.id, %reason, "damaged content cannot be mended");
+        Error::Blobs(error)
     }
 
     /// What cannot be read here is read elsewhere.
@@ -178,6 +188,13 @@ impl Reading {
             blobs::Error::Damaged { offset, .. } if self.own.is_some() => {
                 tracing::error!(%error, "damaged content; peers are asked for it");
                 self.damage.at = Some(offset);
+                // Before anything more is given: what nobody can mend is refused while it can be.
+                if self.found.is_none() {
+                    match self.fetch.find(self.id).await {
+                        Ok(found) => self.found = Some(found),
+                        Err(reason) => return Err(self.beyond_help(error, &reason)),
+                    }
+                }
                 self.damage.error = Some(error);
                 Ok(())
             }

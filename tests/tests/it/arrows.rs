@@ -69,12 +69,13 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("query", &["actor", "catalog", "clock", "liveness", "registry", "swarm"]),
     ("fetch", &["actor", "blobs", "catalog", "liveness", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
+    ("mending", &["actor", "blobs", "fetch"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     (
         "node",
         &[
-            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "query",
-            "registry", "storage", "swarm", "sweeper", "verify",
+            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "mending",
+            "query", "registry", "storage", "swarm", "sweeper", "verify",
         ],
     ),
     ("peers", &["clock", "identity", "liveness", "node", "registry"]),

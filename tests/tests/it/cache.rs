@@ -1,13 +1,15 @@
 //! What a node keeps of others: where content comes from the second time, what is fetched again and what is not, and
 //! that damage is mended with it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
-use assetmesh_tests::{Api, Cluster, Content, Method, Request, Response, description_of, wait_until};
-use serde_json::json;
+use assetmesh_tests::{Api, Cluster, Content, Method, Request, Response, binary, description_of, wait_until};
+use serde_json::{Value, json};
 
 use super::support::metric;
 
@@ -262,4 +264,69 @@ fn damage_that_nobody_can_mend_is_no_clean_answer() {
     // The same content uploaded elsewhere is as good as a backup.
     upload(&mut cluster.api(1), content);
     assert_eq!(get(&mut api, content), "local");
+}
+
+/// Runs `assetmesh verify` against a running node.
+fn verify(cluster: &Cluster, at: usize) -> (Option<i32>, String) {
+    let url = format!("http://{}", cluster.node(at).address());
+    let mut command = Command::new(binary());
+    let output = command.args(["verify", "--json", "--retries", "0", "--node", &url]).output().unwrap();
+    println!("{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_running_node_mends_all_that_others_hold_and_names_what_nobody_does() {
+    let mut cluster = Cluster::start(3).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let sound = Content { seed: 20, size: 200_000 };
+    // Its chunk shares a page with a checksum: two flipped bits make all of it unreadable.
+    let unreadable = Content { seed: 21, size: 60_000 };
+    let flipped = Content { seed: 22, size: 3_000_000 };
+    let lost = Content { seed: 23, size: 400_000 };
+    for content in [sound, unreadable, flipped, lost] {
+        upload(&mut cluster.api(0), content);
+    }
+    get(&mut cluster.api(1), unreadable);
+    get(&mut cluster.api(2), flipped);
+    assert_eq!(verify(&cluster, 0), (Some(0), String::new()));
+    cluster.stop(0).unwrap();
+    flip(&cluster, 0, unreadable, &[100, 40_000]);
+    flip(&cluster, 0, flipped, &[5, 1_500_000]);
+    flip(&cluster, 0, lost, &[300_000]);
+    cluster.restart(0).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let (code, told) = verify(&cluster, 0);
+    assert_eq!(code, Some(6), "{told}");
+    let findings: BTreeMap<String, Value> = told
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|finding| (finding["asset_id"].as_str().unwrap().to_owned(), finding))
+        .collect();
+    assert_eq!(findings.len(), 3, "{told}");
+    for (content, holder) in [(unreadable, 1), (flipped, 2)] {
+        let finding = &findings[&content.id()];
+        assert_eq!(finding["state"], "mended", "{finding}");
+        assert_eq!(finding["mended_from"], json!([cluster.id(holder).unwrap()]));
+    }
+    assert_eq!(findings[&flipped.id()]["mended_bytes"], json!(2 * GROUP));
+    assert_eq!(findings[&lost.id()]["state"], "damaged");
+    for node in [1, 2] {
+        cluster.kill(node);
+    }
+    for content in [sound, unreadable, flipped] {
+        assert_eq!(get(&mut cluster.api(0), content), "local");
+    }
+    let (code, told) = verify(&cluster, 0);
+    assert_eq!((code, told.lines().count()), (Some(6), 1), "{told}");
+    // Nobody helps a second node's client either.
+    assert_eq!(call(&mut cluster.api(0), Method::Get, &lost.id(), None).status, 500);
+    upload_again(&mut cluster.api(0), lost);
+    assert_eq!(verify(&cluster, 0), (Some(0), String::new()));
+}
+
+/// The same content under another name takes the place of a damaged copy.
+fn upload_again(api: &mut Api, content: Content) {
+    let answer = api.upload(&description_of("again", &json!({})), &content.bytes()).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text());
 }
