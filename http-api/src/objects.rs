@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use assetmesh_node::blobs;
 use assetmesh_node::fetch::{self, Found, Held};
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::AssetId;
@@ -55,9 +56,14 @@ pub(crate) async fn download(
     let id = tail(uri.path(), PREFIX).ok().and_then(|text| text.parse::<AssetId>().ok());
     let id = id.ok_or_else(missing)?;
     let etag = format!("\"{id}\"");
-    let content = match app.node.fetch().held(&id)?.filter(|held| suffices(held, &method, &headers, &etag)) {
-        Some(held) => Content::Here(held),
-        None => elsewhere(&app, id).await?,
+    let content = match app.node.fetch().held(&id) {
+        Ok(Some(held)) if suffices(&held, &method, &headers, &etag) => Content::Here(held),
+        Ok(_) => elsewhere(&app, id).await?,
+        // Another node may hold what cannot even be looked up here.
+        Err(error @ fetch::Error::Blobs(blobs::Error::Corrupt(_))) => {
+            elsewhere(&app, id).await.map_err(|_| error)?
+        }
+        Err(error) => return Err(error.into()),
     };
     let source = content.source();
     if is_at_hand(&headers, &etag) {

@@ -6,6 +6,7 @@ mod it {
     mod arrows;
     mod bad_input;
     mod cache;
+    mod cache_crash;
     mod cli;
     mod contract;
     mod crash;

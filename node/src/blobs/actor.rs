@@ -403,7 +403,7 @@ impl Writer {
     /// The last commit: what is kept of other nodes, and when it was used.
     fn remember(&mut self) {
         let mut batch = Batch::default();
-        self.plan_tidy(&mut batch);
+        batch.touched.extend(self.note_uses());
         self.keeping.hurry();
         self.commit(batch);
     }

@@ -108,6 +108,8 @@ pub struct Cached {
 impl Cached {
     /// Looks it up; that counts as a use.
     pub(super) fn open(shared: &Arc<Shared>, id: &AssetId) -> Option<Self> {
+        shared.shelves.get(id)?;
+        // Looked up again: from here on it stays.
         let reading = Arc::new(Reading::begin(shared, *id));
         let kept = shared.shelves.get(id)?;
         kept.used.fetch_max(now(), Ordering::Relaxed);

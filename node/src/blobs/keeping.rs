@@ -141,7 +141,7 @@ impl Writer {
     }
 
     /// Learns when blobs were used last. Those that were.
-    fn note_uses(&mut self) -> Vec<AssetId> {
+    pub(crate) fn note_uses(&mut self) -> Vec<AssetId> {
         let uses = self.shared.shelves.uses();
         let cache = &mut self.keeping.cache;
         uses.into_iter().filter(|(id, used)| cache.note_use(id, *used)).map(|(id, _)| id).collect()
@@ -228,10 +228,10 @@ impl Writer {
     pub(crate) fn publish(&mut self, batch: &Batch, outcome: &Result<(), Error>, is_durable: bool) {
         if outcome.is_ok() {
             self.keeping.note_commit(batch.kept_bytes, is_durable);
-            self.shared.metrics.unsynced(self.keeping.unsynced);
             for id in &batch.touched {
                 self.shared.shelves.publish(id, self.keeping.cache.get(id));
             }
+            self.shared.metrics.kept(self.shared.shelves.bytes(), self.keeping.unsynced);
         } else if !batch.touched.is_empty() || self.keeping.unsynced > 0 {
             self.reload();
         }

@@ -13,6 +13,7 @@ pub struct Metrics {
     damaged: Counter,
     mended: Counter,
     evicted: Counter,
+    cached: Gauge,
     unsynced: Gauge,
 }
 
@@ -66,6 +67,8 @@ impl Metrics {
         for (name, help, counter) in rows {
             registry.register(name, help, counter.clone());
         }
+        let help = "Bytes of other nodes' content that are kept";
+        registry.register("cache_bytes", help, self.cached.clone());
         let help = "Bytes of other nodes' content that a crash now would lose";
         registry.register("cache_unsynced_bytes", help, self.unsynced.clone());
     }
@@ -94,7 +97,8 @@ impl Metrics {
         self.evicted.inc();
     }
 
-    pub(super) fn unsynced(&self, bytes: u64) {
-        self.unsynced.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    pub(super) fn kept(&self, bytes: u64, unsynced: u64) {
+        self.cached.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.unsynced.set(i64::try_from(unsynced).unwrap_or(i64::MAX));
     }
 }

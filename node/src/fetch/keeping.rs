@@ -45,8 +45,11 @@ impl Keeping {
             self.flush(job).await;
         }
         let part = self.parts.entry(job).or_default();
-        if part.bytes.is_empty() {
-            part.offset = offset;
+        match part.bytes.len() {
+            0 => part.offset = offset,
+            // A second group: there may be many.
+            GROUP_BYTES => part.bytes.reserve_exact(PART_BYTES - GROUP_BYTES),
+            _ => {}
         }
         part.bytes.extend_from_slice(bytes);
         part.nodes.extend(nodes);

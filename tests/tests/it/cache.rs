@@ -2,7 +2,6 @@
 //! that damage is mended with it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use assetmesh_tests::{Api, Cluster, Content, Method, Request, Response, binary, description_of, wait_until};
 use serde_json::{Value, json};
 
-use super::support::metric;
+use super::support::{flip, metric};
 
 const SOON: Duration = Duration::from_secs(30);
 const GROUP: u64 = 16 << 10;
@@ -180,18 +179,6 @@ fn a_node_without_a_cache_keeps_nothing() {
         assert_eq!(get(&mut api, content), peer(&cluster, 0));
     }
     assert_eq!(cached_bytes(&mut api), 0);
-}
-
-/// Flips bits of stored content in the file of a node that is stopped.
-fn flip(cluster: &Cluster, at: usize, content: Content, places: &[usize]) {
-    let path = cluster.data_dir(at).join("blobs.redb");
-    let (mut file, bytes) = (fs::read(&path).unwrap(), content.bytes());
-    for &place in places {
-        let needle = &bytes[place..place + 64];
-        let found = file.windows(64).position(|window| window == needle).expect("the content is in the file");
-        file[found + 7] ^= 0x10;
-    }
-    fs::write(path, file).unwrap();
 }
 
 #[test]
