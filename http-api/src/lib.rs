@@ -34,6 +34,7 @@ mod schema;
 mod serve;
 mod socket;
 mod upload;
+mod verify;
 
 pub use config::Config;
 pub use probe::Reach;

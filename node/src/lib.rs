@@ -1,5 +1,5 @@
 //! The actors of one node: blobs, catalog, swarm, registry, liveness, summaries, query, fetch,
-//! sweeper. It knows nothing of HTTP.
+//! mending, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod identity;
 pub mod liveness;
 mod members;
+pub mod mending;
 mod node;
 mod peers;
 pub mod query;

@@ -16,11 +16,12 @@ use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::mending::{Check, Mending};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
 use crate::summaries::{self, Summaries};
 use crate::swarm::{self, Swarm};
-use crate::{members, sweeper};
+use crate::{members, mending, sweeper};
 
 /// Everything a node is told before it starts.
 #[derive(Debug, Clone)]
@@ -51,6 +52,8 @@ pub struct Config {
     pub fetch: fetch::Config,
     /// The sweeper.
     pub sweeper: sweeper::Config,
+    /// How its content is read through for damage.
+    pub scrub: mending::Config,
 }
 
 impl Default for Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             catalog: catalog::Config::default(),
             fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
+            scrub: mending::Config::default(),
         }
     }
 }
@@ -150,6 +154,8 @@ pub struct NodeFacts {
     pub blobs: u64,
     /// Bytes of those contents.
     pub bytes: u64,
+    /// Bytes that are kept of other nodes' content, beside those.
+    pub cached_bytes: u64,
     /// Seconds since it started.
     pub uptime_s: u64,
 }
@@ -174,6 +180,7 @@ struct Inner {
     summaries: Summaries,
     queries: Queries,
     fetch: Fetch,
+    mending: Mending,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -223,6 +230,8 @@ impl Node {
         let holders = (liveness.watch(), summaries.clone());
         let fetch = Fetch::start(&mut tasks, &swarm, stores, holders, config.fetch.clone());
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
+        let mending = Mending::new(&blobs, &fetch);
+        mending::start(&mut tasks, mending.clone(), config.scrub.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
         let inner = Inner {
@@ -238,6 +247,7 @@ impl Node {
             summaries,
             queries,
             fetch,
+            mending,
             started,
             tasks,
         };
@@ -317,6 +327,12 @@ impl Node {
         &self.inner.fetch
     }
 
+    /// Begins to read all its content through, and to mend what is damaged. `None` while that is under way already.
+    #[must_use]
+    pub fn check_content(&self) -> Option<Check> {
+        self.inner.mending.begin()
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
@@ -343,6 +359,7 @@ impl Node {
             assets: self.inner.catalog.assets()?,
             blobs: stored.blobs,
             bytes: stored.bytes,
+            cached_bytes: self.inner.blobs.cached_bytes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
         })
     }

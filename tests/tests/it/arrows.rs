@@ -70,6 +70,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("query", &["actor", "catalog", "clock", "liveness", "registry", "summaries", "swarm"]),
     ("fetch", &["actor", "blobs", "catalog", "liveness", "summaries", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
+    ("mending", &["actor", "blobs", "fetch"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     (
         "node",
@@ -82,6 +83,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
             "identity",
             "liveness",
             "members",
+            "mending",
             "query",
             "registry",
             "storage",
