@@ -10,6 +10,7 @@ pub mod liveness;
 mod members;
 mod node;
 mod peers;
+mod permits;
 pub mod query;
 pub mod registry;
 pub mod storage;

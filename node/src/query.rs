@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::actor::Tasks;
 use crate::catalog::{self, Asset, Catalog};
 use crate::liveness::Liveness;
+use crate::permits::Permits;
 use crate::registry::Registry;
 use crate::swarm::{Service, Swarm};
 use metrics::Metrics;
@@ -61,7 +62,8 @@ pub struct Config {
     /// How long others are waited for once an asset has been found. 300 ms: who else has it is good to know, and no
     /// reason to wait for a node that stalls.
     pub others_within: Duration,
-    /// How long the owner of an asset may take to change it. 5 s: a commit on a busy disk.
+    /// How long the owner of an asset may take to change it. 5 s: a commit on a busy disk, and longer than a permit is
+    /// good for, so that no owner begins a change that has been given up.
     pub write_within: Duration,
     /// How long a member is down until it is no longer missed. A day.
     pub departed_after: Duration,
@@ -174,6 +176,7 @@ struct Shared {
     patience: Mutex<Patience>,
     metrics: Metrics,
     config: Config,
+    permits: Permits,
 }
 
 /// Questions of peers that wait for the loop, which only hands them on.
@@ -200,8 +203,8 @@ impl Queries {
     }
 
     fn on(own: Own, catalog: Catalog, peers: Arc<dyn Peers>, config: Config) -> Self {
-        let (patience, metrics) = (Mutex::default(), Metrics::default());
-        Self { shared: Arc::new(Shared { own, catalog, peers, patience, metrics, config }) }
+        let (patience, metrics, permits) = (Mutex::default(), Metrics::default(), Permits::new());
+        Self { shared: Arc::new(Shared { own, catalog, peers, patience, metrics, config, permits }) }
     }
 
     /// Adds the metrics.
@@ -226,7 +229,7 @@ impl Shared {
             Err(error) => {
                 let outcome = Outcome::of(&error);
                 let is_fair = !matches!(outcome, Outcome::TimedOut) || within >= FAIR;
-                attempt.end(if is_fair && !matches!(outcome, Outcome::Busy) {
+                attempt.end(if is_fair && !matches!(outcome, Outcome::Busy | Outcome::NotSent) {
                     Verdict::Bad
                 } else {
                     Verdict::None

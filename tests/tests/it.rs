@@ -14,6 +14,7 @@ mod it {
     mod flips;
     mod linearizable;
     mod objects;
+    mod owner_writes;
     mod shutdown;
     mod sim;
     mod support;

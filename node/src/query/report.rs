@@ -72,6 +72,8 @@ pub(super) enum Outcome {
     TimedOut,
     /// It has too much to do.
     Busy,
+    /// This node asks it too much already; it was not asked this.
+    NotSent,
     /// What it sent was not acceptable.
     Malformed,
     /// It cannot be reached.
@@ -95,6 +97,7 @@ impl Outcome {
         match error {
             Error::Timeout(_) => Self::TimedOut,
             Error::Busy => Self::Busy,
+            Error::NotSent => Self::NotSent,
             Error::Unreachable(_) | Error::Interrupted => Self::Unreachable,
             Error::BadAnswer(_) => Self::Malformed,
             Error::TooLarge { .. } => Self::Failed("the question is too long to send"),
@@ -111,7 +114,7 @@ impl Outcome {
             Self::Partial(Shortfall::Damaged) => "damaged rows are not served",
             Self::Partial(Shortfall::TooLong) => "a row is too long to send",
             Self::TimedOut => "timed_out",
-            Self::Busy => "busy",
+            Self::Busy | Self::NotSent => "busy",
             Self::Malformed => "malformed",
             Self::Unreachable => "unreachable",
             Self::Failed(why) => why,
@@ -202,7 +205,7 @@ impl Counts {
             Outcome::Full => &mut self.answered,
             Outcome::Partial(_) => &mut self.partial,
             Outcome::TimedOut => &mut self.timed_out,
-            Outcome::Busy => &mut self.busy,
+            Outcome::Busy | Outcome::NotSent => &mut self.busy,
             _ => &mut self.failed,
         }
     }
@@ -243,6 +246,7 @@ mod tests {
             (Outcome::Partial(Shortfall::TooLong), false),
             (Outcome::TimedOut, true),
             (Outcome::Busy, false),
+            (Outcome::NotSent, false),
             (Outcome::Malformed, false),
             (Outcome::Unreachable, false),
             (Outcome::Failed("refused"), false),

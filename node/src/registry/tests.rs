@@ -336,7 +336,7 @@ async fn an_owner_that_answers_with_something_else_is_not_believed() {
             }
         };
         let (changed, ()) = tokio::join!(one.registry.delete(&id), answering);
-        assert!(matches!(changed, Err(Error::OwnerUnreachable { .. })), "{changed:?}");
+        assert!(matches!(changed, Err(Error::Unconfirmed { .. })), "{changed:?}");
         assert_eq!(one.registry.digest(), before);
         hub.penalised(node(9), times + 1).await;
     }

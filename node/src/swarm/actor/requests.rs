@@ -70,12 +70,16 @@ pub(super) struct Answered {
 impl Running<'_> {
     /// Sends a request; its answer, or why there is none, goes to `reply`.
     pub(super) fn ask(&mut self, peer: NodeKey, service: Service, body: Vec<u8>, reply: Reply) {
+        // Whoever has given up is told that nothing was done, so nothing may be.
+        if reply.is_closed() {
+            return;
+        }
         let addresses = match self.shared.state.is_connected(&peer) {
             true => Vec::new(),
             false => self.shared.state.addresses(&peer),
         };
         let refused = if self.asking.is_full_for(&peer) {
-            Some(Error::Busy)
+            Some(Error::NotSent)
         } else if addresses.is_empty() && !self.shared.state.is_connected(&peer) {
             Some(Error::Unreachable("it is not linked and no address of it may be dialled".to_owned()))
         } else {
