@@ -2,10 +2,12 @@
 //! await, and no chance but the seed it is given.
 
 mod book;
+mod bucket;
 mod conduct;
 mod dial;
 mod dice;
 mod links;
+mod pace;
 mod retry;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +25,7 @@ use book::{Book, Source};
 use conduct::Conduct;
 use dice::Dice;
 use links::{Connected, Remedy};
+use pace::Pace;
 use retry::Retry;
 
 /// What a dial is meant to reach.
@@ -120,6 +123,7 @@ pub(super) struct State {
     book: Book,
     connected: Connected,
     conduct: Conduct,
+    pace: Pace,
     dice: Dice,
     cache_due: Option<Instant>,
     cache_written: Option<Instant>,
@@ -156,6 +160,7 @@ impl State {
             book,
             connected: Connected::default(),
             conduct: Conduct::default(),
+            pace: Pace::default(),
             dice: Dice::new(seed),
             cache_due: None,
             cache_written: None,
@@ -236,7 +241,13 @@ impl State {
         self.conduct.may_ask(now, peer, service)
     }
 
+    /// Whether this node may send a request to a peer, which would otherwise take it for a flood.
+    pub(super) fn may_send(&mut self, now: Instant, peer: NodeKey, service: Service) -> bool {
+        self.pace.may_send(now, peer, service)
+    }
+
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.pace.tidy(now);
         for peer in self.conduct.tidy(now) {
             if !self.is_refused(&peer) {
                 out.push(Output::Admit(peer));
