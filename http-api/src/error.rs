@@ -211,6 +211,11 @@ impl ApiError {
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// The owner was told of a change, and its answer is lacking (504).
+    fn unconfirmed(sentence: String) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "unconfirmed", sentence)
+    }
+
     fn stopped(cause: impl Display) -> Self {
         let sentence = "the node is stopping or its store has failed";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence).because(cause)
@@ -233,8 +238,9 @@ impl ApiError {
     /// What the log should say, if this is not the client's mistake.
     pub(crate) fn fault(&self) -> Option<&str> {
         // What peers, probed services and quotas do is no fault of this node, and clients can bring it about at will.
-        const NOT_OURS: [&str; 10] = [
+        const NOT_OURS: [&str; 11] = [
             "owner_unreachable",
+            "unconfirmed",
             "busy",
             "quota",
             "deadline",
@@ -324,7 +330,7 @@ impl From<query::Error> for ApiError {
             Error::OwnerUnreachable { report, .. } => {
                 unreachable(sentence).told_by_federation(&Federation::from(&*report))
             }
-            Error::Unconfirmed(_) => unreachable(sentence),
+            Error::Unconfirmed(_) => Self::unconfirmed(sentence),
             Error::Forbidden => Self::forbidden(sentence),
             Error::OwnerRefused { code, message } => Self::bad_request(owner_code(&code), message),
             Error::ChangeTooLong => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", sentence),
@@ -344,7 +350,9 @@ impl From<registry::Error> for ApiError {
         use registry::Error;
         match error {
             Error::NotFound(_) => Self::not_found("No document found"),
-            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            Error::Conflict(_) | Error::OwnerConflict(_) => {
+                Self::new(StatusCode::CONFLICT, "conflict", error.to_string())
+            }
             Error::Forbidden(_) => Self::forbidden(error.to_string()),
             Error::Invalid(error) => error.into(),
             Error::OwnerRefused { message, .. } => Self::bad_request("owner_refused", message),
@@ -354,7 +362,10 @@ impl From<registry::Error> for ApiError {
             }
             Error::TooFast { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_fast", error.to_string())
                 .with(RETRY_AFTER, HeaderValue::from_static("10")),
-            Error::TooMany(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota", error.to_string()),
+            Error::Unconfirmed { .. } => Self::unconfirmed(error.to_string()),
+            Error::TooMany(_) | Error::OwnerFull(_) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota", error.to_string())
+            }
             Error::BadCursor => Self::bad_request("bad_cursor", error.to_string()),
             Error::Eval(_) => Self::bad_request("bad_filter", error.to_string()),
             Error::Sort(error) => error.into(),

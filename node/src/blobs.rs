@@ -64,7 +64,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Questions that may wait for the writer. 256: more than the clients of one node that upload at once.
     pub mailbox_max: usize,
-    /// Chunk buffers in all. 96: at most 96 MiB when that many uploads run at once; others wait.
+    /// Chunk buffers in all. 48: at most 48 MiB, also while the disk stalls and the buffers of uploads that broke off
+    /// still wait for the writer; that leaves a quarter of the 64 MiB that any traffic may cost. Others wait.
     pub chunks_in_hand_max: usize,
     /// Chunk buffers of one upload. 4: one being filled, one on its way, two being written.
     pub chunks_per_upload: usize,
@@ -87,7 +88,7 @@ impl Default for Config {
         Self {
             store: StoreConfig { cache_bytes: 16 << 20, ..StoreConfig::default() },
             mailbox_max: 256,
-            chunks_in_hand_max: 96,
+            chunks_in_hand_max: 48,
             chunks_per_upload: 4,
             upload_patience: Duration::from_secs(1),
             chunks_per_commit: 16,

@@ -12,6 +12,7 @@ mod members;
 pub mod mending;
 mod node;
 mod peers;
+mod permits;
 pub mod query;
 pub mod registry;
 pub mod storage;

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use crate::actor::Tasks;
 use crate::catalog::{self, Asset, Catalog};
 use crate::liveness::Liveness;
+use crate::permits::Permits;
 use crate::registry::Registry;
 use crate::summaries::Summaries;
 use crate::swarm::{Service, Swarm};
@@ -65,7 +66,8 @@ pub struct Config {
     /// How long others are waited for once an asset has been found. 300 ms: who else has it is good to know, and no
     /// reason to wait for a node that stalls.
     pub others_within: Duration,
-    /// How long the owner of an asset may take to change it. 5 s: a commit on a busy disk.
+    /// How long the owner of an asset may take to change it. 5 s: a commit on a busy disk, and longer than a permit is
+    /// good for, so that no owner begins a change that has been given up.
     pub write_within: Duration,
     /// How long a member is down until it is no longer missed. A day.
     pub departed_after: Duration,
@@ -180,6 +182,7 @@ struct Shared {
     yields: Mutex<Yields>,
     metrics: Metrics,
     config: Config,
+    permits: Permits,
 }
 
 /// Questions of peers that wait for the loop, which only hands them on.
@@ -211,8 +214,9 @@ impl Queries {
         peers: Arc<dyn Peers>,
         config: Config,
     ) -> Self {
-        let (patience, yields, metrics) = (Mutex::default(), Mutex::default(), Metrics::default());
-        let shared = Shared { own, catalog, peers, summaries, patience, yields, metrics, config };
+        let (patience, yields) = (Mutex::default(), Mutex::default());
+        let (metrics, permits) = (Metrics::default(), Permits::new());
+        let shared = Shared { own, catalog, peers, summaries, patience, yields, metrics, config, permits };
         Self { shared: Arc::new(shared) }
     }
 
@@ -238,7 +242,7 @@ impl Shared {
             Err(error) => {
                 let outcome = Outcome::of(&error);
                 let is_fair = !matches!(outcome, Outcome::TimedOut) || within >= FAIR;
-                attempt.end(if is_fair && !matches!(outcome, Outcome::Busy) {
+                attempt.end(if is_fair && !matches!(outcome, Outcome::Busy | Outcome::NotSent) {
                     Verdict::Bad
                 } else {
                     Verdict::None

@@ -10,7 +10,6 @@ mod map;
 mod metrics;
 mod outbox;
 mod peers;
-mod permits;
 mod query;
 mod rules;
 mod serve;
@@ -33,7 +32,7 @@ pub use view::{Entry, Member};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use assetmesh_protocol::filter::{EvalError, SortError};
 use assetmesh_protocol::ids::NodeKey;
@@ -47,6 +46,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::actor::Tasks;
 use crate::catalog::Catalog;
 use crate::identity::Identity;
+use crate::permits::Permits;
 use crate::storage::{Store, StoreError, Sync};
 use crate::swarm::Swarm;
 use actor::{Actor, Amendment, Ask, Inbox, Parts};
@@ -54,7 +54,6 @@ use cursor::Cursors;
 use metrics::Metrics;
 use outbox::Outbox;
 use peers::{Inlets, Peers};
-use permits::Permits;
 use shared::Shared;
 use tables::Stored;
 use view::View;
@@ -148,12 +147,26 @@ pub enum Error {
         /// The sentence.
         message: String,
     },
+    /// Several nodes own the entry, as its owner says.
+    #[error("{0}")]
+    OwnerConflict(String),
+    /// The owner has as many entries as it may have, as it says.
+    #[error("{0}")]
+    OwnerFull(String),
     /// The change does not fit a message to the owner.
     #[error("the change is too long to be handed to the owner of the entry")]
     ChangeTooLong,
     /// The owner did not do it, and nothing was changed.
-    #[error("the owner of the entry, {}, cannot be reached: {reason}", owner.assets_db_id())]
+    #[error("the owner of the entry, {}, cannot be reached, nothing was changed: {reason}", owner.assets_db_id())]
     OwnerUnreachable {
+        /// Who owns the entry.
+        owner: NodeKey,
+        /// What is known of why.
+        reason: String,
+    },
+    /// The owner was told to change it and its answer is lacking. Whether it did is not known.
+    #[error("the owner of the entry, {}, has not confirmed the change: {reason}", owner.assets_db_id())]
+    Unconfirmed {
         /// Who owns the entry.
         owner: NodeKey,
         /// What is known of why.
@@ -294,10 +307,7 @@ impl Registry {
         });
         let readers = Arc::new(Semaphore::new(config.queries_at_once));
         peers.attach(Inlets { gossip, links, syncs, forwards });
-        let mut secret = [0; 32];
-        secret[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-        secret[16..].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-        let permits = Permits::new(secret, Instant::now());
+        let permits = Permits::new();
         let shared = Arc::new(Shared { me, asks, view, peers, verifier, metrics, config, permits });
         tasks.run("registry", |stop| actor.run(inbox, stop));
         tasks.run("registry-sync", |stop| exchange::run(Arc::clone(&shared), link_inbox, stop));

@@ -159,9 +159,12 @@ pub enum Error {
     /// The peer took the request and gave no answer, or does not offer the service.
     #[error("the peer refused the request")]
     Refused,
-    /// The peer, or this node's swarm, has too much to do.
+    /// The peer, or this node's gossip, has too much to do; or the answer was lost before its first byte.
     #[error("too many requests are waiting")]
     Busy,
+    /// This node asks the peer too much already. Nothing was sent.
+    #[error("too many requests to the peer are waiting, and this one was not sent")]
+    NotSent,
     /// The peer's answer is longer than [`answer_bytes_max`] or makes no sense.
     #[error("the peer's answer is not acceptable: {0}")]
     BadAnswer(String),
@@ -182,6 +185,7 @@ impl Error {
             Self::Timeout(_) => "timeout",
             Self::Refused => "refused",
             Self::Busy => "busy",
+            Self::NotSent => "not_sent",
             Self::BadAnswer(_) => "bad_answer",
             Self::Interrupted => "interrupted",
             Self::Stopped => "stopped",

@@ -155,13 +155,15 @@ pub struct WriteAsk {
     record: [u8; 16],
     /// What to do.
     pub change: AssetChange,
+    /// The owner's word that it is there; see [`AssetChange::Permit`].
+    pub permit: [u8; 16],
 }
 
 impl WriteAsk {
     /// A change of one record.
     #[must_use]
-    pub const fn new(id: [u8; 16], record: RecordId, change: AssetChange) -> Self {
-        Self { id, record: record.0.into_bytes(), change }
+    pub const fn new(id: [u8; 16], record: RecordId, change: AssetChange, permit: [u8; 16]) -> Self {
+        Self { id, record: record.0.into_bytes(), change, permit }
     }
 
     /// The record.
@@ -178,6 +180,9 @@ pub enum AssetChange {
     Update(String),
     /// Delete it.
     Delete,
+    /// Nothing yet: asks for the permit that a change needs. It is good for some seconds, so that a change that lay
+    /// in a network or before a stopped process, and was given up by its asker, is not made later.
+    Permit,
 }
 
 /// The owner's answer.
@@ -188,8 +193,10 @@ pub enum WriteAnswer {
         /// The asset's uri: after an update, before a delete.
         uri: String,
     },
-    /// Not done; nothing was changed.
+    /// Not done; nothing was changed, unless it failed.
     Refused(WriteRefusal),
+    /// A permit for changes, soon.
+    Permit([u8; 16]),
 }
 
 /// Why an owner did not do it.
@@ -215,8 +222,10 @@ pub enum WriteRefusal {
     Full,
     /// Too much is waiting.
     Busy,
-    /// It failed.
+    /// It failed. Whether the change is there is not known.
     Failed,
+    /// The permit is too old, or none of its own.
+    Late,
 }
 
 frames! {
@@ -294,13 +303,22 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_writes() {
-        let update = WriteAsk::new(ID, record(), AssetChange::Update("{}".to_owned()));
-        let expect =
-            "01090909090909090909090909090909090000000000000000000000000000000700000000020000000000000 07b7d";
-        assert_eq!(hex(&update.encode().unwrap()), expect.replace(' ', ""));
-        assert_eq!(WriteAsk::decode(&update.encode().unwrap()).unwrap(), update);
+        let head = "010909090909090909090909090909090900000000000000000000000000000007";
+        for (change, expect) in [
+            (AssetChange::Update("{}".to_owned()), "0000000002000000000000007b7d"),
+            (AssetChange::Delete, "01000000"),
+            (AssetChange::Permit, "02000000"),
+        ] {
+            let ask = WriteAsk::new(ID, record(), change, [5; 16]);
+            assert_eq!(hex(&ask.encode().unwrap()), [head, expect, &"05".repeat(16)].concat());
+            assert_eq!(WriteAsk::decode(&ask.encode().unwrap()).unwrap(), ask);
+        }
         let refused = WriteAnswer::Refused(WriteRefusal::Forbidden);
         assert_eq!(hex(&refused.encode().unwrap()), "010100000001000000");
+        let late = WriteAnswer::Refused(WriteRefusal::Late);
+        assert_eq!(hex(&late.encode().unwrap()), "010100000007000000");
+        let permit = WriteAnswer::Permit([5; 16]);
+        assert_eq!(hex(&permit.encode().unwrap()), ["0102000000", &"05".repeat(16)].concat());
         let done = WriteAnswer::Done { uri: "u".to_owned() };
         assert_eq!(hex(&done.encode().unwrap()), "0100000000010000000000000075");
     }

@@ -16,6 +16,7 @@ mod it {
     mod flips;
     mod linearizable;
     mod objects;
+    mod owner_writes;
     mod shutdown;
     mod sim;
     mod support;

@@ -420,7 +420,7 @@ async fn chunks_still_on_their_way_when_an_upload_is_dropped_are_not_stored() {
     assert!(futures_util::future::poll_immediate(&mut first).await.is_none());
     let mut uploads = vec![];
     // More than two commits take, so that the numbers are cleared while chunks are still waiting.
-    for seed in 0..14 {
+    for seed in 0..11 {
         let mut upload = kit.blobs.begin();
         upload.write(content(3 * CHUNK_BYTES + 50_000, seed).into()).await.unwrap();
         uploads.push(upload);

@@ -50,7 +50,7 @@ impl From<io::Error> for Fault {
 impl From<swarm::Error> for Fault {
     fn from(error: swarm::Error) -> Self {
         match error {
-            swarm::Error::Busy => Self::Busy,
+            swarm::Error::Busy | swarm::Error::NotSent => Self::Busy,
             swarm::Error::Refused => Self::Refused,
             swarm::Error::Timeout(within) => Self::Stalled(within),
             other => Self::Lost(other.to_string()),

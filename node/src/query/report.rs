@@ -80,6 +80,8 @@ pub(super) enum Outcome {
     TimedOut,
     /// It has too much to do.
     Busy,
+    /// This node asks it too much already; it was not asked this.
+    NotSent,
     /// What it sent was not acceptable.
     Malformed,
     /// It cannot be reached.
@@ -105,6 +107,7 @@ impl Outcome {
         match error {
             Error::Timeout(_) => Self::TimedOut,
             Error::Busy => Self::Busy,
+            Error::NotSent => Self::NotSent,
             Error::Unreachable(_) | Error::Interrupted => Self::Unreachable,
             Error::BadAnswer(_) => Self::Malformed,
             Error::TooLarge { .. } => Self::Failed("the question is too long to send"),
@@ -121,7 +124,7 @@ impl Outcome {
             Self::Partial(Shortfall::Deadline) => "stopped at the deadline",
             Self::Partial(Shortfall::Damaged) => "damaged rows are not served",
             Self::TimedOut => "timed_out",
-            Self::Busy => "busy",
+            Self::Busy | Self::NotSent => "busy",
             Self::Malformed => "malformed",
             Self::Unreachable => "unreachable",
             Self::Failed(why) => why,
@@ -225,7 +228,7 @@ impl Counts {
             Outcome::Full => &mut self.answered,
             Outcome::Partial(_) => &mut self.partial,
             Outcome::TimedOut => &mut self.timed_out,
-            Outcome::Busy => &mut self.busy,
+            Outcome::Busy | Outcome::NotSent => &mut self.busy,
             _ => &mut self.failed,
         }
     }
@@ -276,6 +279,7 @@ mod tests {
             (Outcome::Partial(Shortfall::Damaged), false),
             (Outcome::TimedOut, true),
             (Outcome::Busy, false),
+            (Outcome::NotSent, false),
             (Outcome::Malformed, false),
             (Outcome::Unreachable, false),
             (Outcome::Failed("refused"), false),

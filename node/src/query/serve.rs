@@ -8,6 +8,7 @@ use assetmesh_protocol::asset::Patch;
 use assetmesh_protocol::codec::TooLong;
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::{Filter, Sort};
+use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
 use assetmesh_protocol::query::{
     AssetChange, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal, ROWS_BYTES_MAX, Row, Shortfall,
@@ -164,17 +165,21 @@ async fn told(shared: &Shared, Request { from, body, answer, .. }: Request) {
         others.iter().any(|peer| peer.key == from && peer.standing != Standing::Left)
     };
     let may = shared.config.remote_writes == RemoteWrites::Members && is_member();
-    let answered = if may { apply(shared, ask).await } else { Err(WriteRefusal::Forbidden) };
+    let answered = if may { apply(shared, from, ask).await } else { Err(WriteRefusal::Forbidden) };
     reply(answer, answered.unwrap_or_else(WriteAnswer::Refused).encode());
 }
 
-async fn apply(shared: &Shared, ask: WriteAsk) -> Result<WriteAnswer, WriteRefusal> {
+async fn apply(shared: &Shared, from: NodeKey, ask: WriteAsk) -> Result<WriteAnswer, WriteRefusal> {
+    let now = Instant::now();
+    let may = shared.permits.holds(&from, &ask.permit, now);
     let key = ask.record().to_string();
     let invalid = |code: &str, error: &dyn std::fmt::Display| WriteRefusal::Invalid {
         code: code.to_owned(),
         message: error.to_string(),
     };
     let changed = match ask.change {
+        AssetChange::Permit => return Ok(WriteAnswer::Permit(shared.permits.give(&from, now))),
+        _ if !may => return Err(WriteRefusal::Late),
         AssetChange::Delete => shared.catalog.delete(&key).await,
         AssetChange::Update(text) => {
             let body = Document::from_json(text.as_bytes()).map_err(|error| invalid("bad_json", &error))?;

@@ -1,18 +1,20 @@
 //! Tests of `query`: a node among peers that answer as the test says.
 
+mod writes;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use assetmesh_protocol::asset::{Draft, Patch};
+use assetmesh_protocol::asset::Draft;
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::Filter;
 use assetmesh_protocol::ids::RecordId;
 use assetmesh_protocol::query::{
-    End, FindAsk, QueryAnswer, QueryAsk, ROWS_BYTES_MAX, Row, WriteAnswer, WriteAsk, WriteRefusal,
+    AssetChange, End, FindAsk, QueryAnswer, QueryAsk, ROWS_BYTES_MAX, Row, WriteAsk,
 };
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -33,6 +35,16 @@ enum Manner {
     Silent,
     /// With an error at once.
     Fails(SwarmError),
+    /// As another node of the test that is stopped before it gives a permit.
+    Stopped(Arc<Shared>),
+    /// As another node of the test whose answers to changes are lost.
+    Mute(Arc<Shared>),
+}
+
+/// Whether this asks for a permit, or tells of a change.
+fn asks_for_permit(service: Service, body: &[u8]) -> Option<bool> {
+    let ask = (service == Service::Write).then(|| WriteAsk::decode(body).unwrap());
+    ask.map(|ask| ask.change == AssetChange::Permit)
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +84,14 @@ impl Peers for Town {
                     Err(SwarmError::Timeout(within))
                 }
                 Manner::Honest(shared) => Ok(served(shared, service, body).await),
+                Manner::Stopped(_) if asks_for_permit(service, &body) == Some(true) => {
+                    Err(SwarmError::Timeout(within))
+                }
+                Manner::Mute(shared) if asks_for_permit(service, &body) == Some(false) => {
+                    served(shared, service, body).await;
+                    Err(SwarmError::Busy)
+                }
+                Manner::Stopped(shared) | Manner::Mute(shared) => Ok(served(shared, service, body).await),
             }
         })
     }
@@ -276,7 +296,8 @@ async fn an_answer_to_a_peer_is_no_longer_than_a_message() {
 async fn rows_of_any_length_come_each_in_an_answer_of_its_own() {
     let (node, other) = (TestNode::new(0), TestNode::new(1));
     // Members that are short as text and long in the stored form.
-    let members: serde_json::Map<String, Value> = (0..40_000).map(|n| (n.to_string(), json!(n))).collect();
+    let members: serde_json::Map<String, serde_json::Value> =
+        (0..40_000).map(|n| (n.to_string(), json!(n))).collect();
     let body = json!({"asset_metadata": {"n": 1, "text": "x".repeat(ROWS_BYTES_MAX), "members": members}});
     let document = Document::from_value(&body).unwrap();
     for _ in 0..3 {
@@ -439,81 +460,6 @@ async fn what_is_here_waits_only_a_little_for_others() {
     let found = node.queries.look("x:1-t", &Place::Anywhere).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!((found.asset.record, found.report.complete), (own, false));
-}
-
-fn patch(body: &Value) -> Patch {
-    Patch::parse(&Document::from_value(body).unwrap()).unwrap()
-}
-
-#[tokio::test]
-async fn a_change_goes_to_the_owner() {
-    let (node, owner) = (TestNode::new(0), TestNode::new(1));
-    let record = owner.create("x", 1).await;
-    owner.create("taken", 1).await;
-    node.meet(1, owner.honest());
-    owner.meet(0, node.honest());
-    let tags = patch(&json!({"asset_tags": ["changed"]}));
-    let changed = node.queries.update("x:1-t", &Place::Anywhere, tags).await.unwrap();
-    assert_eq!((changed.record, changed.uri.as_str()), (record, "x:1-t"));
-    let stored = owner.queries.shared.catalog.find("x:1-t").unwrap().unwrap();
-    assert_eq!(stored.document.to_value()["asset_tags"], json!(["changed"]));
-    let taken = node.queries.update("x:1-t", &Place::Anywhere, patch(&json!({"asset_name": "taken"}))).await;
-    assert!(matches!(taken, Err(Error::Catalog(catalog::Error::Conflict { .. }))), "{taken:?}");
-    node.queries.delete("x:1-t", &Place::Anywhere).await.unwrap();
-    assert!(owner.queries.shared.catalog.find("x:1-t").unwrap().is_none());
-    let again = node.queries.delete("x:1-t", &Place::Anywhere).await;
-    assert!(matches!(again, Err(Error::NotFound(_))), "{again:?}");
-}
-
-#[tokio::test]
-async fn a_change_that_cannot_reach_every_possible_owner_is_refused() {
-    let node = TestNode::with(0, Config { lookup_within: Duration::from_millis(100), ..Config::default() });
-    node.meet(1, Manner::Silent);
-    let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
-    assert!(matches!(refused, Err(Error::OwnerUnreachable { .. })), "{refused:?}");
-    node.stand(1, Standing::Down(Duration::ZERO));
-    let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
-    assert!(matches!(refused, Err(Error::OwnerUnreachable { .. })), "{refused:?}");
-}
-
-#[tokio::test]
-async fn of_several_owners_the_client_must_name_one() {
-    let nodes = [TestNode::new(0), TestNode::new(1), TestNode::new(2)];
-    for at in [1, 2] {
-        nodes[at].create("x", 1).await;
-        nodes[0].meet(u8::try_from(at).unwrap(), nodes[at].honest());
-        nodes[at].meet(0, nodes[0].honest());
-    }
-    let Err(Error::Ambiguous(holders)) = nodes[0].queries.delete("x:1-t", &Place::Anywhere).await else {
-        panic!("two have it")
-    };
-    assert_eq!(holders.len(), 2);
-    let place = Place::At(key(2).assets_db_id().to_string());
-    nodes[0].queries.delete("x:1-t", &place).await.unwrap();
-    assert!(nodes[1].queries.shared.catalog.find("x:1-t").unwrap().is_some());
-    assert!(nodes[2].queries.shared.catalog.find("x:1-t").unwrap().is_none());
-}
-
-#[tokio::test]
-async fn strangers_and_the_unwanted_change_nothing() {
-    let owner = TestNode::new(1);
-    let record = owner.create("x", 1).await;
-    let ask =
-        || WriteAsk::new([0; 16], record, assetmesh_protocol::query::AssetChange::Delete).encode().unwrap();
-    let told = || served(Arc::clone(&owner.queries.shared), Service::Write, ask());
-    let forbidden = WriteAnswer::Refused(WriteRefusal::Forbidden).encode().unwrap();
-    assert_eq!(told().await, forbidden, "a stranger");
-    owner.meet(0, Manner::Silent);
-    let deny = TestNode::with(2, Config::default());
-    deny.meet(0, Manner::Silent);
-    deny.create("x", 1).await;
-    assert_eq!(served(Arc::clone(&deny.queries.shared), Service::Write, ask()).await, forbidden, "denied");
-    assert_ne!(told().await, forbidden, "a member");
-    assert!(owner.queries.shared.catalog.find("x:1-t").unwrap().is_none());
-    let node = TestNode::new(0);
-    node.meet(2, deny.honest());
-    let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
-    assert!(matches!(refused, Err(Error::Forbidden)), "{refused:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! Has an asset changed by the node that owns it, whichever node was asked. The owner is looked for first: a node that
-//! does not answer that is sent nothing, so that nothing is done later behind the client's back.
+//! Has an asset changed by the node that owns it, whichever node was asked. The owner is looked for first, and gives a
+//! permit for the change: one that does not answer is sent nothing, and one that was stopped on the way does nothing
+//! later, behind the client's back. Only an answer that was lost leaves open what was done, and that is said.
 
 use assetmesh_protocol::asset::Patch;
 use assetmesh_protocol::ids::RecordId;
@@ -9,7 +10,8 @@ use assetmesh_protocol::query::{AssetChange, WriteAnswer, WriteAsk, WriteRefusal
 use super::check::Lie;
 use super::look::{Holders, Place, others};
 use super::peers::Known;
-use super::{Error, Queries, Shared, Verdict, question_id};
+use super::report::Outcome;
+use super::{Error, Queries, Report, Shared, Verdict, question_id};
 use crate::catalog;
 use crate::swarm::Service;
 
@@ -87,6 +89,7 @@ impl Shared {
         self.metrics.wrote(match &result {
             Ok(_) => "done",
             Err(Error::Unconfirmed(_)) => "unconfirmed",
+            Err(Error::OwnerUnreachable { .. }) => "unreachable",
             Err(_) => "refused",
         });
         result
@@ -97,36 +100,77 @@ impl Shared {
             Change::Update(patch) => AssetChange::Update(patch.to_json()),
             Change::Delete => AssetChange::Delete,
         };
-        let body = WriteAsk::new(question_id(), record, change).encode();
-        let body = body.map_err(|_| Error::ChangeTooLong)?;
-        let unconfirmed = |why: &str| Error::Unconfirmed(format!("{} ({why})", owner.name));
-        let asked = self.ask(owner, Service::Write, body, self.config.write_within).await;
-        let (answer, attempt) = asked.map_err(|outcome| unconfirmed(outcome.name()))?;
+        // The change as it will be, so that one that is too long asks for nothing.
+        let told = |change, permit| WriteAsk::new(question_id(), record, change, permit).encode();
+        told(change.clone(), [0; 16]).map_err(|_| Error::ChangeTooLong)?;
+        let ask = told(AssetChange::Permit, [0; 16]).map_err(|_| Error::ChangeTooLong)?;
+        let asked = self.write_answer(owner, ask).await;
+        let permit = match asked.map_err(|lost| self.nothing_done(owner, &lost))? {
+            WriteAnswer::Permit(permit) => permit,
+            WriteAnswer::Refused(refusal) => return Err(self.refused(owner, record, refusal)),
+            WriteAnswer::Done { .. } => {
+                let lost = self.blame(owner, Lie::OffTopic).await;
+                return Err(self.nothing_done(owner, &lost));
+            }
+        };
+        let ask = told(change, permit).map_err(|_| Error::ChangeTooLong)?;
+        let answer = match self.write_answer(owner, ask).await {
+            Ok(answer) => answer,
+            // It was not told of the change.
+            Err(lost @ (Outcome::NotSent | Outcome::LeftAlone)) => {
+                return Err(self.nothing_done(owner, &lost));
+            }
+            Err(lost) => return Err(unconfirmed(owner, lost.name())),
+        };
+        match answer {
+            WriteAnswer::Done { uri } if uri.len() <= ASSET_URI_BYTES_MAX => Ok(Changed { record, uri }),
+            WriteAnswer::Refused(refusal) => Err(self.refused(owner, record, refusal)),
+            WriteAnswer::Done { .. } | WriteAnswer::Permit(_) => {
+                Err(unconfirmed(owner, self.blame(owner, Lie::OffTopic).await.name()))
+            }
+        }
+    }
+
+    /// What the owner says.
+    async fn write_answer(&self, owner: &Known, ask: Vec<u8>) -> Result<WriteAnswer, Outcome> {
+        let (answer, attempt) = self.ask(owner, Service::Write, ask, self.config.write_within).await?;
         match WriteAnswer::decode(&answer) {
-            Ok(WriteAnswer::Done { uri }) if uri.len() <= ASSET_URI_BYTES_MAX => {
+            Ok(answer) => {
                 attempt.end(Verdict::Good);
-                Ok(Changed { record, uri })
+                Ok(answer)
             }
-            Ok(WriteAnswer::Refused(refusal)) => {
-                attempt.end(Verdict::Good);
-                Err(refused(record, refusal))
-            }
-            Ok(WriteAnswer::Done { .. }) | Err(_) => {
+            Err(_) => {
                 attempt.end(Verdict::Bad);
-                Err(unconfirmed(self.blame(owner, Lie::OffTopic).await.name()))
+                Err(self.blame(owner, Lie::OffTopic).await)
             }
+        }
+    }
+
+    /// An owner that was not told of the change, or does not take it.
+    fn nothing_done(&self, owner: &Known, outcome: &Outcome) -> Error {
+        if matches!(outcome, Outcome::Busy | Outcome::NotSent) {
+            return catalog::Error::Busy.into();
+        }
+        let mut report = Report::begin(&self.own, &Outcome::Full);
+        report.add(owner, outcome);
+        let reason = format!("{} ({})", owner.name, outcome.name());
+        Error::OwnerUnreachable { reason, report: Box::new(report) }
+    }
+
+    fn refused(&self, owner: &Known, record: RecordId, refusal: WriteRefusal) -> Error {
+        match refusal {
+            WriteRefusal::NotFound => catalog::Error::NotFound(record.to_string()).into(),
+            WriteRefusal::Forbidden => Error::Forbidden,
+            WriteRefusal::Conflict { uri } => catalog::Error::Conflict { uri }.into(),
+            WriteRefusal::Invalid { code, message } => Error::OwnerRefused { code, message },
+            WriteRefusal::Full => catalog::Error::Full.into(),
+            WriteRefusal::Busy => catalog::Error::Busy.into(),
+            WriteRefusal::Failed => unconfirmed(owner, "it failed"),
+            WriteRefusal::Late => self.nothing_done(owner, &Outcome::Failed("it got the change too late")),
         }
     }
 }
 
-fn refused(record: RecordId, refusal: WriteRefusal) -> Error {
-    match refusal {
-        WriteRefusal::NotFound => catalog::Error::NotFound(record.to_string()).into(),
-        WriteRefusal::Forbidden => Error::Forbidden,
-        WriteRefusal::Conflict { uri } => catalog::Error::Conflict { uri }.into(),
-        WriteRefusal::Invalid { code, message } => Error::OwnerRefused { code, message },
-        WriteRefusal::Full => catalog::Error::Full.into(),
-        WriteRefusal::Busy => catalog::Error::Busy.into(),
-        WriteRefusal::Failed => Error::Unconfirmed("it failed".to_owned()),
-    }
+fn unconfirmed(owner: &Known, why: &str) -> Error {
+    Error::Unconfirmed(format!("{} ({why})", owner.name))
 }

@@ -190,7 +190,7 @@ async fn step(shared: &Shared, peer: NodeKey, ask: Ask) -> Result<SyncAnswer<Env
     for _ in 0..BUSY_MAX {
         let answer = shared.peers.request(peer, Service::Registry, body.clone(), STEP_WITHIN).await;
         let answer = match answer {
-            Err(Error::Busy) => None,
+            Err(Error::Busy | Error::NotSent) => None,
             answer => Some(SyncAnswer::decode(&answer?)),
         };
         match answer {

@@ -1,5 +1,5 @@
 //! Hands a change to the owner of an entry, and waits until the owner has it on its disk and this node has the new
-//! envelope. If the owner does not answer, nothing has been changed here.
+//! envelope. An owner that gives no permit is told nothing; one whose answer is lost may have done it, and that is said.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use assetmesh_protocol::registry::{
 use super::Error;
 use super::shared::Shared;
 use super::state::Change;
-use crate::swarm::{Offence, Service};
+use crate::swarm::{self, Offence, Service};
 
 /// Has the owner change its entry.
 pub(super) async fn forward(
@@ -24,6 +24,7 @@ pub(super) async fn forward(
     shared.metrics.forward(match &result {
         Ok(_) => "done",
         Err(Error::OwnerUnreachable { .. }) => "unreachable",
+        Err(Error::Unconfirmed { .. }) => "unconfirmed",
         Err(_) => "refused",
     });
     result
@@ -41,7 +42,7 @@ async fn ask(
         // Whoever creates an entry owns it.
         Change::Create(_) => return Err(Error::Busy),
     };
-    let unreachable = |reason: String| Error::OwnerUnreachable { owner, reason };
+    let unconfirmed = |reason: String| Error::Unconfirmed { owner, reason };
     let too_long = |_| Error::ChangeTooLong;
     // The change as it will be, so that one that is too long asks for nothing.
     ForwardAsk::new(entry, change.clone(), [0; 16]).encode().map_err(too_long)?;
@@ -49,8 +50,9 @@ async fn ask(
     let body = ForwardAsk::new(entry, change, permit).encode().map_err(too_long)?;
     let within = shared.config.forward_within;
     let answer = shared.peers.request(owner, Service::Forward, body, within).await;
-    let answer = answer.map_err(|error| {
-        unreachable(format!("{error}, after it had been told of the change: whether it made it shows soon"))
+    let answer = answer.map_err(|error| match error {
+        swarm::Error::NotSent => Error::Busy,
+        error => unconfirmed(error.to_string()),
     })?;
     match ForwardAnswer::decode(&answer) {
         Ok(ForwardAnswer::Done(envelope)) => {
@@ -58,21 +60,21 @@ async fn ask(
                 Ok(record) if record.owner() == owner && record.entry() == entry => Arc::new(record),
                 Ok(_) => {
                     shared.peers.penalise(owner, Offence::Malformed).await;
-                    return Err(unreachable("it answered with another entry".to_owned()));
+                    return Err(unconfirmed("it answered with another entry".to_owned()));
                 }
                 Err(error) => {
                     shared.blame(owner, &error).await;
-                    return Err(unreachable(error.to_string()));
+                    return Err(unconfirmed(error.to_string()));
                 }
             };
             shared.merge(owner, vec![Arc::clone(&record)]).await.ok_or(Error::Stopped)?;
             Ok(record)
         }
         Ok(ForwardAnswer::Refused(refusal)) => Err(refused(shared, owner, entry, refusal)),
-        Ok(ForwardAnswer::Permit(_)) => Err(unreachable("it answers something else".to_owned())),
+        Ok(ForwardAnswer::Permit(_)) => Err(unconfirmed("it answers something else".to_owned())),
         Err(error) => {
             shared.peers.penalise(owner, Offence::Malformed).await;
-            Err(unreachable(error.to_string()))
+            Err(unconfirmed(error.to_string()))
         }
     }
 }
@@ -83,7 +85,11 @@ async fn permit(shared: &Shared, owner: NodeKey, entry: &EntryId) -> Result<[u8;
     let ask = ForwardAsk::new(entry, ForwardedChange::Permit, [0; 16]).encode();
     let ask = ask.map_err(|_| Error::ChangeTooLong)?;
     let answer = shared.peers.request(owner, Service::Forward, ask, shared.config.forward_within).await;
-    match ForwardAnswer::decode(&answer.map_err(|error| unreachable(error.to_string()))?) {
+    let answer = answer.map_err(|error| match error {
+        swarm::Error::Busy | swarm::Error::NotSent => Error::Busy,
+        error => unreachable(error.to_string()),
+    })?;
+    match ForwardAnswer::decode(&answer) {
         Ok(ForwardAnswer::Permit(permit)) => Ok(permit),
         Ok(ForwardAnswer::Refused(refusal)) => Err(refused(shared, owner, entry, refusal)),
         Ok(ForwardAnswer::Done(_)) | Err(_) => Err(unreachable("it answers something else".to_owned())),
@@ -102,6 +108,8 @@ fn refused(shared: &Shared, owner: NodeKey, entry: &EntryId, refusal: ForwardRef
         ForwardRefusal::Busy => Error::Busy,
         ForwardRefusal::Late => unreachable("it took the change for one that had been given up"),
         ForwardRefusal::Full => unreachable("its disk is full"),
-        ForwardRefusal::Failed => unreachable("it failed"),
+        ForwardRefusal::Conflict { message } => Error::OwnerConflict(message),
+        ForwardRefusal::TooMany { message } => Error::OwnerFull(message),
+        ForwardRefusal::Failed => Error::Unconfirmed { owner, reason: "it failed".to_owned() },
     }
 }

@@ -132,16 +132,13 @@ async fn apply(shared: &Shared, from: NodeKey, ask: ForwardAsk) -> Result<Forwar
     if !shared.config.accept_forwarded {
         return Err(ForwardRefusal::Forbidden);
     }
-    if ask.change == ForwardedChange::Permit {
-        return Ok(ForwardAnswer::Permit(shared.permits.give(&from, Instant::now())));
-    }
-    if !shared.permits.holds(&from, &ask.permit, Instant::now()) {
-        return Err(ForwardRefusal::Late);
-    }
+    let now = Instant::now();
+    let may = shared.permits.holds(&from, &ask.permit, now);
     let entry = ask.entry().ok_or(ForwardRefusal::NotFound)?;
     let change = match ask.change {
+        ForwardedChange::Permit => return Ok(ForwardAnswer::Permit(shared.permits.give(&from, now))),
+        _ if !may => return Err(ForwardRefusal::Late),
         ForwardedChange::Delete => Change::Delete,
-        ForwardedChange::Permit => return Err(ForwardRefusal::Failed),
         ForwardedChange::Update(patch) => Change::Update(Patch::from_json(&patch).map_err(|error| {
             ForwardRefusal::Invalid { code: error.code().to_owned(), message: error.to_string() }
         })?),
@@ -159,7 +156,9 @@ fn refusal(error: Error) -> ForwardRefusal {
         }
         Error::TooFast { .. } => ForwardRefusal::TooFast,
         Error::Full => ForwardRefusal::Full,
-        Error::Busy | Error::Stopped => ForwardRefusal::Busy,
+        error @ Error::Conflict(_) => ForwardRefusal::Conflict { message: error.to_string() },
+        error @ Error::TooMany(_) => ForwardRefusal::TooMany { message: error.to_string() },
+        Error::Busy => ForwardRefusal::Busy,
         _ => ForwardRefusal::Failed,
     }
 }

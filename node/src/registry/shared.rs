@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::actor::{self, Ask};
 use super::metrics::Metrics;
 use super::peers::Peers;
-use super::permits::Permits;
 use super::state::{Asker, Change};
 use super::view::View;
 use super::{Config, Error};
+use crate::permits::Permits;
 
 /// Envelopes that are verified on the task that has them; more go to a thread that may block. 8 take half a
 /// millisecond.

@@ -30,11 +30,9 @@ pub const fn request_bytes_max(service: Service) -> usize {
 pub const fn answer_bytes_max(service: Service) -> usize {
     match service {
         Service::Query => LONG_BYTES_MAX,
-        Service::Registry
-        | Service::Liveness
-        | Service::Forward
-        | Service::Write
-        | Service::Summary => ANSWER_BYTES_MAX,
+        Service::Registry | Service::Liveness | Service::Forward | Service::Write | Service::Summary => {
+            ANSWER_BYTES_MAX
+        }
     }
 }
 /// Longest frame of gossip, in bytes: some messages of one record each (about 10 KiB) and their control part.
@@ -179,6 +177,17 @@ pub(super) const fn request_rate(service: Service) -> Rate {
         Service::Query => Rate { per_second: 2000.0, burst: 4000.0 },
     }
 }
+
+/// Requests that this node sends to a service of one peer: fewer than the peer takes from it, so that an honest node is
+/// never taken for one that floods. Eight tenths in the long run, since clocks and delays differ; half at once, so that a
+/// node that restarts may begin anew.
+pub(super) const fn asking_rate(service: Service) -> Rate {
+    let taken = request_rate(service);
+    Rate { per_second: taken.per_second * 0.8, burst: taken.burst * 0.5 }
+}
+
+/// Services of peers whose requests are counted on the way out: all of a federation of 1 000.
+pub(super) const PACED_MAX: usize = 8192;
 
 // Work at once.
 

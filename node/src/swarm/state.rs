@@ -3,10 +3,12 @@
 
 mod book;
 mod borrow;
+mod bucket;
 mod conduct;
 mod dial;
 mod dice;
 mod links;
+mod pace;
 mod retry;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,7 @@ use borrow::Borrowed;
 use conduct::Conduct;
 use dice::Dice;
 use links::{Connected, Remedy};
+use pace::Pace;
 use retry::Retry;
 
 /// What a dial is meant to reach.
@@ -124,6 +127,7 @@ pub(super) struct State {
     connected: Connected,
     borrowed: Borrowed,
     conduct: Conduct,
+    pace: Pace,
     dice: Dice,
     cache_due: Option<Instant>,
     cache_written: Option<Instant>,
@@ -161,6 +165,7 @@ impl State {
             connected: Connected::default(),
             borrowed: Borrowed::default(),
             conduct: Conduct::default(),
+            pace: Pace::default(),
             dice: Dice::new(seed),
             cache_due: None,
             cache_written: None,
@@ -241,7 +246,13 @@ impl State {
         self.conduct.may_ask(now, peer, service)
     }
 
+    /// Whether this node may send a request to a peer, which would otherwise take it for a flood.
+    pub(super) fn may_send(&mut self, now: Instant, peer: NodeKey, service: Service) -> bool {
+        self.pace.may_send(now, peer, service)
+    }
+
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.pace.tidy(now);
         for peer in self.conduct.tidy(now) {
             if !self.is_refused(&peer) {
                 out.push(Output::Admit(peer));

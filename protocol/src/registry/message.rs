@@ -121,7 +121,7 @@ pub enum ForwardedChange {
 pub enum ForwardAnswer {
     /// Done and durable: the new envelope.
     Done(Envelope),
-    /// Not done; nothing was changed.
+    /// Not done; nothing was changed, unless it failed.
     Refused(ForwardRefusal),
     /// A permit for one change, soon.
     Permit([u8; 16]),
@@ -147,10 +147,20 @@ pub enum ForwardRefusal {
     Full,
     /// Too much is waiting.
     Busy,
-    /// It failed.
+    /// It failed. Whether the change is there is not known.
     Failed,
     /// The permit is too old, or none of its own.
     Late,
+    /// Several nodes own an entry of this id.
+    Conflict {
+        /// The sentence.
+        message: String,
+    },
+    /// It has as many entries as it may have.
+    TooMany {
+        /// The sentence.
+        message: String,
+    },
 }
 
 impl ForwardAsk {

@@ -391,6 +391,10 @@ fn golden_bytes_of_forwarded_changes() {
         hex(&refused(invalid).encode().unwrap()),
         "01010000000200000001000000000000006301000000000000006d"
     );
+    let conflict = ForwardRefusal::Conflict { message: "m".to_owned() };
+    assert_eq!(hex(&refused(conflict).encode().unwrap()), "01010000000800000001000000000000006d");
+    let too_many = ForwardRefusal::TooMany { message: "m".to_owned() };
+    assert_eq!(hex(&refused(too_many).encode().unwrap()), "01010000000900000001000000000000006d");
     let plain = [
         ForwardRefusal::NotFound,
         ForwardRefusal::Forbidden,

@@ -13,8 +13,7 @@ use crate::it::support::{TestNode, assert_failure};
 
 /// Processor time that one bad request may cost. A debug build is slower by about ten times.
 const COST_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 100 });
-/// Clients that break off do not wait for the node, so a slow one has many of them at once.
-const MEMORY_MAX: u64 = if cfg!(debug_assertions) { 128 << 20 } else { 64 << 20 };
+const MEMORY_MAX: u64 = 64 << 20;
 
 /// Bytes that are sent as they are, and then the end of the sending side.
 struct Case {

@@ -109,6 +109,43 @@ async fn an_answer_that_is_too_long_is_not_read_and_counts_as_an_offence() {
 }
 
 #[tokio::test]
+async fn a_flood_of_requests_ends_in_a_ban_whatever_the_service() {
+    for service in [Service::Forward, Service::Liveness] {
+        let victim = Member::start(settings()).await;
+        let mut rogue = Rogue::new(&victim);
+        rogue.connected().await;
+        let victim_id = rogue.victim;
+        let flood = async {
+            for under_way in 0_usize.. {
+                rogue
+                    .generation
+                    .swarm
+                    .behaviour_mut()
+                    .requests(service)
+                    .send_request(&victim_id, vec![0].into());
+                while under_way >= 16 && !ends_a_request(&rogue.next().await) {}
+                // Once banned, all fail at once, and the victim has to have its turn.
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = flood => {}
+            () = kit::eventually(|| victim.swarm.metrics().bans() == 1) => {}
+        }
+        assert!(victim.swarm.metrics().offences(Offence::Flooding) >= 200, "{service:?}");
+    }
+}
+
+fn ends_a_request(event: &SwarmEvent<BehaviourEvent>) -> bool {
+    let SwarmEvent::Behaviour(BehaviourEvent::Forward(event) | BehaviourEvent::Liveness(event)) = event
+    else {
+        return false;
+    };
+    let is_answer = matches!(event, Event::Message { message: Message::Response { .. }, .. });
+    is_answer || matches!(event, Event::OutboundFailure { .. })
+}
+
+#[tokio::test]
 async fn one_peer_has_few_connections() {
     let victim = Member::start(settings()).await;
     let mut rogue = Rogue::new(&victim);

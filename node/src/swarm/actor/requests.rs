@@ -70,14 +70,20 @@ pub(super) struct Answered {
 impl Running<'_> {
     /// Sends a request; its answer, or why there is none, goes to `reply`.
     pub(super) fn ask(&mut self, peer: NodeKey, service: Service, body: Vec<u8>, reply: Reply) {
+        // Whoever has given up is told that nothing was done, so nothing may be.
+        if reply.is_closed() {
+            return;
+        }
         let addresses = match self.shared.state.is_connected(&peer) {
             true => Vec::new(),
             false => self.shared.state.addresses(&peer),
         };
         let refused = if self.asking.is_full_for(&peer) {
-            Some(Error::Busy)
+            Some(Error::NotSent)
         } else if addresses.is_empty() && !self.shared.state.is_connected(&peer) {
             Some(Error::Unreachable("it is not linked and no address of it may be dialled".to_owned()))
+        } else if !self.shared.state.may_send(self.shared.now(), peer, service) {
+            Some(Error::NotSent)
         } else {
             None
         };
@@ -192,10 +198,8 @@ impl Running<'_> {
         };
         let now = self.shared.now();
         if !self.shared.state.may_ask(now, from, service) {
-            // What clients ask for comes as fast as they ask: the peer that hands it on is not to blame.
-            if matches!(service, Service::Registry | Service::Liveness) {
-                self.offended(from, Offence::Flooding);
-            }
+            // Not what its clients do: an honest node paces what it hands on.
+            self.offended(from, Offence::Flooding);
             return Err(Answer::Busy);
         }
         let of_peer = self.answering_for.get(&from).copied().unwrap_or_default();

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use assetmesh_protocol::ids::NodeKey;
 
+use super::bucket::Bucket;
 use crate::swarm::limits::{
     BAN, CONDUCT_PEERS_MAX, GOSSIP_COST_BYTES, GOSSIP_RATE, IDENTIFY_RATE, OFFENCE_HALF_LIFE,
-    OFFENCE_POINTS_MAX, Rate, request_rate,
+    OFFENCE_POINTS_MAX, request_rate,
 };
 use crate::swarm::{Offence, Service};
 
@@ -27,30 +28,6 @@ const fn points(offence: Offence) -> f64 {
 
 /// Fewer points than this are none.
 const POINTS_MIN: f64 = 0.1;
-
-/// What something may still do at once.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    const fn full(now: Instant, rate: Rate) -> Self {
-        Self { tokens: rate.burst, filled: now }
-    }
-
-    fn take(&mut self, now: Instant, rate: Rate, cost: f64) -> bool {
-        let since = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + since * rate.per_second).min(rate.burst);
-        self.filled = now;
-        let enough = self.tokens >= cost;
-        if enough {
-            self.tokens -= cost;
-        }
-        enough
-    }
-}
 
 #[derive(Debug)]
 struct Record {

@@ -135,7 +135,7 @@ async fn a_peer_that_answers_nothing_holds_few_requests() {
     let soon = Duration::from_millis(500);
     let many = (0..60).map(|_| asker.swarm.request(peer.key, Service::Query, vec![1], soon));
     let answers = futures_util::future::join_all(many).await;
-    let busy = answers.iter().filter(|answer| **answer == Err(Error::Busy)).count();
+    let busy = answers.iter().filter(|answer| **answer == Err(Error::NotSent)).count();
     let late = answers.iter().filter(|answer| **answer == Err(Error::Timeout(soon))).count();
     assert_eq!((busy, late), (60 - crate::swarm::limits::ASKING_PER_PEER_MAX, 60 - busy));
 }

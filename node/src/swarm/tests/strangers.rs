@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::kit::{self, Member, settings, within};
-use crate::swarm::{Config, Offence, Service, Verdict};
+use crate::swarm::{Config, Error, Offence, Service, Verdict};
 
 fn key_file(dir: &tempfile::TempDir, byte: &str) -> PathBuf {
     let path = dir.path().join(format!("{byte}.key"));
@@ -127,33 +127,7 @@ async fn a_peer_whose_gossip_is_rejected_again_and_again_is_banned() {
 }
 
 #[tokio::test]
-async fn a_flood_of_requests_is_answered_busy_and_ends_in_a_ban() {
-    let first = Member::start(settings()).await;
-    let flooder = Member::start(kit::bootstrapped(&[&first])).await;
-    first.linked_to(&[flooder.key]).await;
-    let mut requests = first.serve(Service::Liveness, 64);
-    let answer = async {
-        while let Some(request) = requests.recv().await {
-            request.answer.send(vec![1]).ok();
-        }
-    };
-    let flood = async {
-        while first.swarm.metrics().bans() == 0 {
-            let some =
-                (0..30).map(|_| flooder.swarm.request(first.key, Service::Liveness, vec![0], kit::WITHIN));
-            futures_util::future::join_all(some).await;
-        }
-    };
-    tokio::select! {
-        () = answer => panic!("the service ended"),
-        () = within(flood) => {}
-    }
-    assert!(first.swarm.metrics().offences(Offence::Flooding) >= 200);
-    first.linked_to(&[]).await;
-}
-
-#[tokio::test]
-async fn a_peer_that_hands_on_what_many_clients_ask_is_answered_busy_and_not_banned() {
+async fn a_node_with_more_clients_than_a_peer_takes_paces_itself_and_is_not_banned() {
     let first = Member::start(settings()).await;
     let busy = Member::start(kit::bootstrapped(&[&first])).await;
     first.linked_to(&[busy.key]).await;
@@ -164,19 +138,24 @@ async fn a_peer_that_hands_on_what_many_clients_ask_is_answered_busy_and_not_ban
         }
     };
     let ask = async {
-        let mut refused = 0;
+        let (mut done, mut unsent, mut other) = (0, 0, 0);
         for _ in 0..30 {
             let some = (0..30).map(|_| busy.swarm.request(first.key, Service::Forward, vec![0], kit::WITHIN));
-            refused +=
-                futures_util::future::join_all(some).await.iter().filter(|answer| answer.is_err()).count();
+            for answer in futures_util::future::join_all(some).await {
+                match answer {
+                    Ok(_) => done += 1,
+                    Err(Error::NotSent) => unsent += 1,
+                    Err(_) => other += 1,
+                }
+            }
         }
-        refused
+        (done, unsent, other)
     };
-    let refused = tokio::select! {
+    let (done, unsent, other) = tokio::select! {
         () = answer => panic!("the service ended"),
-        refused = ask => refused,
+        counts = ask => counts,
     };
-    assert!(refused > 0, "nine hundred at once are too many");
+    assert!(done >= 100 && unsent > 0, "nine hundred at once are too many: {done}, {unsent}, {other}");
     assert_eq!((first.swarm.metrics().bans(), first.swarm.metrics().offences(Offence::Flooding)), (0, 0));
 }
 
