@@ -16,8 +16,10 @@ use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::nvcf::{self, Nvcf};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
+use crate::storage::StoreError;
 use crate::swarm::{self, Swarm};
 use crate::tokens::{self, Tokens};
 use crate::{members, sweeper};
@@ -51,6 +53,8 @@ pub struct Config {
     pub sweeper: sweeper::Config,
     /// Whose tokens are accepted.
     pub tokens: tokens::Config,
+    /// Input assets.
+    pub nvcf: nvcf::Config,
 }
 
 impl Default for Config {
@@ -69,6 +73,7 @@ impl Default for Config {
             fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
             tokens: tokens::Config::default(),
+            nvcf: nvcf::Config::default(),
         }
     }
 }
@@ -124,6 +129,9 @@ pub enum StartError {
     /// Tokens cannot be checked.
     #[error(transparent)]
     Tokens(#[from] tokens::ShelfError),
+    /// Input assets cannot be kept.
+    #[error("input assets: {0}")]
+    Nvcf(StoreError),
 }
 
 /// What a node says of itself.
@@ -177,6 +185,7 @@ struct Inner {
     queries: Queries,
     fetch: Fetch,
     tokens: Tokens,
+    nvcf: Nvcf,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -219,6 +228,8 @@ impl Node {
         let queries = Queries::start(&mut tasks, own, catalog.clone(), network, config.query.clone());
         let stores = (&blobs, &catalog);
         let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
+        let setup = nvcf_setup(&identity, &tokens, &liveness, &config);
+        let nvcf = Nvcf::start(&mut tasks, stores, (&swarm, &fetch), setup).map_err(StartError::Nvcf)?;
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -235,6 +246,7 @@ impl Node {
             queries,
             fetch,
             tokens,
+            nvcf,
             started,
             tasks,
         };
@@ -308,6 +320,12 @@ impl Node {
         &self.inner.tokens
     }
 
+    /// Input assets of accounts.
+    #[must_use]
+    pub fn nvcf(&self) -> &Nvcf {
+        &self.inner.nvcf
+    }
+
     /// Content of other nodes.
     #[must_use]
     pub fn fetch(&self) -> &Fetch {
@@ -373,5 +391,15 @@ impl Node {
         self.inner.liveness.register(metrics);
         self.inner.queries.register(metrics);
         self.inner.fetch.metrics().register(metrics);
+    }
+}
+
+fn nvcf_setup(identity: &Identity, tokens: &Tokens, liveness: &Liveness, config: &Config) -> nvcf::Setup {
+    let tokens = tokens.clone();
+    nvcf::Setup {
+        secret: identity.secret("assetmesh 2026 upload urls of input assets"),
+        trust: nvcf::Trust::new(move |node| tokens.trusts_node(node)),
+        peers: liveness.watch(),
+        config: config.nvcf.clone(),
     }
 }

@@ -69,14 +69,15 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("liveness", &["actor", "clock", "identity", "swarm"]),
     ("query", &["actor", "catalog", "clock", "liveness", "registry", "swarm"]),
     ("fetch", &["actor", "blobs", "catalog", "liveness", "swarm"]),
+    ("nvcf", &["actor", "blobs", "catalog", "clock", "fetch", "liveness", "storage", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("tokens", &["clock", "identity"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     (
         "node",
         &[
-            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "query",
-            "registry", "storage", "swarm", "sweeper", "tokens", "verify",
+            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "nvcf",
+            "query", "registry", "storage", "swarm", "sweeper", "tokens", "verify",
         ],
     ),
     ("peers", &["clock", "identity", "liveness", "node", "registry"]),
