@@ -30,6 +30,8 @@ pub struct Config {
     pub upload_bytes_max: Option<u64>,
     /// Whom `/check_health` may call.
     pub probe: Reach,
+    /// Where clients reach the node. `None`: upload URLs name the host that the client itself used.
+    pub public_url: Option<String>,
 }
 
 impl Default for Config {
@@ -44,6 +46,7 @@ impl Default for Config {
             stop_deadline: Duration::from_secs(30),
             upload_bytes_max: None,
             probe: Reach::Any,
+            public_url: None,
         }
     }
 }

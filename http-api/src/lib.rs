@@ -5,7 +5,6 @@ mod activity;
 mod answer;
 mod app;
 mod assets;
-#[expect(dead_code, reason = "routes that need a caller come with the next change")]
 mod auth;
 mod config;
 mod connection;
@@ -22,6 +21,7 @@ mod health;
 mod metrics;
 mod multipart;
 mod node;
+mod nvcf;
 mod objects;
 mod operator;
 mod paced;
