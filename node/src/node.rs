@@ -123,7 +123,7 @@ pub enum StartError {
     Catalog(#[from] catalog::StartError),
     /// Tokens cannot be checked.
     #[error(transparent)]
-    Tokens(#[from] tokens::ShelfError),
+    Tokens(#[from] tokens::StartError),
 }
 
 /// What a node says of itself.
@@ -354,6 +354,12 @@ impl Node {
     #[must_use]
     pub fn name(&self) -> String {
         self.inner.name.clone()
+    }
+
+    /// Where clients reach the node, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.inner.public_url
     }
 
     /// Fails with the reason if uploads or changes are refused now.
