@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{ApiError, UPLOADS};
+use crate::guard::{self, Guard};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::{assets, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload};
@@ -44,10 +45,11 @@ fn table() -> OpenApiRouter<App> {
 
 /// Everything a node serves over HTTP.
 pub fn router(node: Node, config: &Config) -> Router {
-    let (routes, document) = table().split_for_parts();
+    let (routes, mut document) = table().split_for_parts();
     let app = App {
         metrics: Arc::new(Metrics::new(&node)),
         prober: Prober::new(config.probe),
+        guard: Arc::new(Guard::new(&mut document, config.auth, node.public_url())),
         node,
         config: Arc::new(config.clone()),
         openapi: docs::render(document).expect("the route table makes valid JSON"),
@@ -55,6 +57,7 @@ pub fn router(node: Node, config: &Config) -> Router {
     let routes = routes
         .merge(docs::viewer())
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
     // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.

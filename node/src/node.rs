@@ -128,7 +128,7 @@ pub enum StartError {
     Catalog(#[from] catalog::StartError),
     /// Tokens cannot be checked.
     #[error(transparent)]
-    Tokens(#[from] tokens::ShelfError),
+    Tokens(#[from] tokens::StartError),
     /// Input assets cannot be kept.
     #[error("input assets: {0}")]
     Nvcf(StoreError),
@@ -374,7 +374,7 @@ impl Node {
         self.inner.name.clone()
     }
 
-    /// Where clients reach it, without a slash at the end.
+    /// Where clients reach the node, without a slash at its end.
     #[must_use]
     pub fn public_url(&self) -> &str {
         &self.inner.public_url
