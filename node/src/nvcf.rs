@@ -444,3 +444,8 @@ impl Nvcf {
         answer.await.map_err(|_| Error::Stopped)?
     }
 }
+
+#[cfg(test)]
+mod test_kit;
+#[cfg(test)]
+mod tests;
