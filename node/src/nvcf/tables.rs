@@ -1,5 +1,9 @@
 //! The tables of input assets in `catalog.redb`. All their names are here, and carry a version.
 
+mod check;
+
+pub(super) use check::check;
+
 use assetmesh_protocol::ids::AssetId;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use uuid::Uuid;
@@ -218,6 +222,15 @@ pub(super) mod tests {
             Ok::<_, StoreError>(())
         };
         store.update(Sync::Now, flip).unwrap();
+    }
+
+    /// Takes an uploaded asset's row out, and nothing that leads to it.
+    pub(crate) fn forget(store: &Store, key: &Key) {
+        let forget = |transaction: &WriteTransaction| {
+            transaction.open_table(ASSETS)?.remove(&key.0)?;
+            Ok::<_, StoreError>(())
+        };
+        store.update(Sync::Now, forget).unwrap();
     }
 
     /// How many rows each table has, in the order of their names above; facts do not count.

@@ -286,3 +286,27 @@ async fn more_than_one_sweep_takes_out_at_once_goes_all_the_same() {
     assert_eq!(node.nvcf.sweep().await.unwrap(), 600);
     assert_eq!((lengths(node.store_of_rows()), node.blobs_left().await), ([0; 4], 0));
 }
+
+#[tokio::test]
+async fn verify_names_each_fault_and_each_blob() {
+    let verify = |node: &Member| {
+        let (mut faults, mut blobs) = (Vec::new(), Vec::new());
+        super::verify(node.store_of_rows(), &mut |fault| faults.push(fault), &mut |blob| blobs.push(blob));
+        (faults, blobs)
+    };
+    let node = Member::start(&[]);
+    let (good, bad) = (node.store("acme", b"good").await, node.store("acme", b"bad").await);
+    node.create("acme").await;
+    let (faults, blobs) = verify(&node);
+    assert_eq!((faults, blobs), (Vec::new(), vec![AssetId::of(b"good"), AssetId::of(b"bad")]));
+    damage(node.store_of_rows(), &Key::new(AccountTag::of("acme"), bad));
+    let (faults, blobs) = verify(&node);
+    assert_eq!(
+        (faults, blobs),
+        (vec![format!("input asset {bad}: its row is damaged")], vec![AssetId::of(b"good")])
+    );
+    tables::tests::forget(node.store_of_rows(), &Key::new(AccountTag::of("acme"), good));
+    let (faults, _) = verify(&node);
+    assert!(faults.iter().any(|fault| fault.contains("does not have blob")), "{faults:?}");
+    assert!(faults.iter().any(|fault| fault.contains("another end is noted")), "{faults:?}");
+}

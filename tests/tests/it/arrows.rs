@@ -72,7 +72,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("nvcf", &["actor", "blobs", "catalog", "clock", "fetch", "liveness", "storage", "swarm"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("tokens", &["clock", "identity"]),
-    ("verify", &["actor", "blobs", "catalog", "storage"]),
+    ("verify", &["actor", "blobs", "catalog", "nvcf", "storage"]),
     (
         "node",
         &[
