@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use bytes::Bytes;
 
 use crate::config::Config;
+use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 
@@ -17,6 +18,7 @@ pub(crate) struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) prober: Prober,
+    pub(crate) guard: Arc<Guard>,
     /// The OpenAPI document as it is sent.
     pub(crate) openapi: Bytes,
 }

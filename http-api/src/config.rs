@@ -30,6 +30,31 @@ pub struct Config {
     pub upload_bytes_max: Option<u64>,
     /// Whom `/check_health` may call.
     pub probe: Reach,
+    /// Where clients reach the node. `None`: upload URLs name the host that the client itself used.
+    pub public_url: Option<String>,
+    /// Who may read and write.
+    pub auth: Auth,
+}
+
+/// Who may read and write. NVCF calls need a token in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Anybody; to operate the node, who sits at its machine.
+    None,
+    /// Who brings a token with the right scope.
+    Token {
+        /// What reading needs.
+        reads: Reads,
+    },
+}
+
+/// What reading needs where writing needs a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing.
+    Open,
+    /// A token that may read.
+    Token,
 }
 
 impl Default for Config {
@@ -44,6 +69,8 @@ impl Default for Config {
             stop_deadline: Duration::from_secs(30),
             upload_bytes_max: None,
             probe: Reach::Any,
+            public_url: None,
+            auth: Auth::None,
         }
     }
 }

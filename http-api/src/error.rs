@@ -1,17 +1,19 @@
 //! The one place where an error becomes a status, a code and a public sentence.
 //! What lies behind it stays inside: it is carried along for the log and never sent.
 
+mod nvcf;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use assetmesh_node::{blobs, catalog, fetch, query, registry};
+use assetmesh_node::{blobs, catalog, fetch, query, registry, tokens};
 use assetmesh_protocol::asset::AssetError;
 use assetmesh_protocol::document::JsonError;
 use assetmesh_protocol::filter::{FilterError, SortError};
 use assetmesh_protocol::registry::EntryError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -21,6 +23,9 @@ use crate::config::JSON_BYTES_MAX;
 use crate::federation::Federation;
 use crate::multipart::Malformed;
 use crate::probe::Unwell;
+use crate::site::Foreign;
+
+pub(crate) use self::nvcf::{Form, Problem, UPLOADS};
 
 /// The body of every answer that is not a success.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,6 +104,40 @@ impl ApiError {
     /// The client has no right to this (403).
     pub(crate) fn forbidden(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", sentence)
+    }
+
+    /// The client brings no token where one is needed (401).
+    pub(crate) fn no_token() -> Self {
+        let sentence = "this needs a bearer token: send `Authorization: Bearer <token>`";
+        // RFC 6750, 3.1: who did not try to authenticate is told no error code.
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"assetmesh\""))
+    }
+
+    /// The Authorization header is not one bearer token (401).
+    pub(crate) fn bad_authorization() -> Self {
+        Self::invalid_token("send one Authorization header of the form `Bearer <token>`")
+    }
+
+    fn invalid_token(sentence: impl Into<Cow<'static, str>>) -> Self {
+        const CHALLENGE: &str = "Bearer realm=\"assetmesh\", error=\"invalid_token\"";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_token", sentence)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+    }
+
+    /// The token is good, but grants something else (403).
+    pub(crate) fn insufficient_scope(scope: &'static str) -> Self {
+        let error = Self::new(
+            StatusCode::FORBIDDEN,
+            "insufficient_scope",
+            format!("the token lacks the scope `{scope}`"),
+        );
+        let challenge =
+            format!("Bearer realm=\"assetmesh\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        match HeaderValue::try_from(challenge) {
+            Ok(value) => error.with(WWW_AUTHENTICATE, value),
+            Err(_) => error,
+        }
     }
 
     /// The service of an entry is not well, cannot be reached, or must not be called (503).
@@ -406,6 +445,21 @@ impl From<fetch::Error> for ApiError {
             Error::Catalog(error) => error.into(),
             Error::Stopped => Self::stopped(error),
         }
+    }
+}
+
+impl From<tokens::Error> for ApiError {
+    fn from(error: tokens::Error) -> Self {
+        match error {
+            tokens::Error::Unreadable(_) => Self::stopped(error),
+            _ => Self::invalid_token(error.to_string()),
+        }
+    }
+}
+
+impl From<Foreign> for ApiError {
+    fn from(foreign: Foreign) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "foreign_site", foreign.to_string())
     }
 }
 

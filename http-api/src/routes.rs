@@ -5,18 +5,21 @@ use std::sync::Arc;
 use assetmesh_node::Node;
 use axum::extract::Request;
 use axum::{Router, middleware};
-use http::Uri;
 use http::uri::PathAndQuery;
+use http::{Method, Uri};
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::error::ApiError;
+use crate::error::{ApiError, UPLOADS};
+use crate::guard::{self, Guard};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
-use crate::{assets, docs, envelope, health, metrics, node, objects, peers, query, registry, upload, verify};
+use crate::{
+    assets, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload, verify,
+};
 
 fn table() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::base())
@@ -30,6 +33,9 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(registry::read, registry::update, registry::delete))
         .routes(routes!(registry::query))
         .routes(routes!(registry::check_health))
+        .routes(routes!(nvcf::create, nvcf::list))
+        .routes(routes!(nvcf::read, nvcf::delete))
+        .routes(routes!(nvcf::uploads::put))
         .routes(routes!(node::node))
         .routes(routes!(peers::list))
         .routes(routes!(peers::block))
@@ -42,17 +48,19 @@ fn table() -> OpenApiRouter<App> {
 
 /// Everything a node serves over HTTP.
 pub fn router(node: Node, config: &Config) -> Router {
-    let (routes, document) = table().split_for_parts();
+    let (routes, mut document) = table().split_for_parts();
     let app = App {
         metrics: Arc::new(Metrics::new(&node)),
         prober: Prober::new(config.probe),
+        guard: Arc::new(Guard::new(&mut document, config.auth, node.public_url())),
         node,
         config: Arc::new(config.clone()),
         openapi: docs::render(document).expect("the route table makes valid JSON"),
     };
     let routes = routes
         .merge(docs::viewer())
-        .fallback(async || ApiError::no_route())
+        .fallback(no_route)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
     // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.
@@ -60,9 +68,17 @@ pub fn router(node: Node, config: &Config) -> Router {
     Router::new().fallback_service(service)
 }
 
+/// An upload URL may be altered into a path that no route has: it is refused like any other altered one.
+async fn no_route(method: Method, uri: Uri) -> ApiError {
+    let is_signed = uri.query().is_some_and(|query| query.contains("signature="));
+    if method == Method::PUT && is_signed { ApiError::bad_signature() } else { ApiError::no_route() }
+}
+
 /// `//health` is `/health`. Slashes further on belong to names and stay.
 fn one_leading_slash(mut request: Request) -> Request {
-    if !request.uri().path().starts_with("//") {
+    let path = request.uri().path();
+    // An upload URL counts as it was given.
+    if !path.starts_with("//") || path.trim_start_matches('/').starts_with(&UPLOADS[1..]) {
         return request;
     }
     let text = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
@@ -98,7 +114,7 @@ mod tests {
         let text = docs::render(table().split_for_parts().1).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let paths: Vec<&String> = json["paths"].as_object().unwrap().keys().collect();
-        assert_eq!(paths.len(), 18, "{paths:?}");
+        assert_eq!(paths.len(), 21, "{paths:?}");
         assert!(paths.iter().all(|path| !path.contains('*')), "{paths:?}");
         for operation in ["get", "put", "delete"] {
             assert!(json["paths"]["/asset/{uri}"][operation]["responses"]["404"].is_object());

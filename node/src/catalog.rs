@@ -279,7 +279,7 @@ impl Catalog {
         };
         let catalog = Self { inner: Arc::new(inner) };
         let held = catalog.inner.store.clone();
-        catalog.inner.blobs.set_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(Into::into)));
+        catalog.inner.blobs.add_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(Into::into)));
         Ok(catalog)
     }
 

@@ -5,6 +5,7 @@
 mod actor;
 mod allowance;
 mod ask;
+mod direct;
 mod held;
 mod keeping;
 mod metrics;
@@ -40,7 +41,7 @@ use crate::swarm::{STREAMS_WAITING_MAX, Swarm};
 use actor::Question;
 use reading::Reading;
 use search::Search;
-use shared::Shared;
+use shared::{Allowed, Private, Shared};
 
 pub use held::Held;
 pub use metrics::Metrics;
@@ -143,6 +144,7 @@ pub struct Fetch {
     blobs: Blobs,
     catalog: Catalog,
     metrics: Metrics,
+    shared: Arc<Shared>,
 }
 
 impl Fetch {
@@ -164,13 +166,15 @@ impl Fetch {
             peers,
             summaries,
             metrics: metrics.clone(),
+            private: Private::default(),
         });
         let (to, incoming) = mpsc::channel(STREAMS_WAITING_MAX);
         swarm.attach_streams(to);
         let serving = Arc::clone(&shared);
         tasks.run("content for peers", |stop| serve::run(serving, incoming, stop));
-        let mailbox = tasks.start("fetch", MAILBOX, |inbox, stop| actor::run(shared, inbox, stop));
-        Self { mailbox, blobs: stores.0.clone(), catalog: stores.1.clone(), metrics }
+        let working = Arc::clone(&shared);
+        let mailbox = tasks.start("fetch", MAILBOX, |inbox, stop| actor::run(working, inbox, stop));
+        Self { mailbox, blobs: stores.0.clone(), catalog: stores.1.clone(), metrics, shared }
     }
 
     /// What this node itself can give of some content, in whole or in part.
@@ -179,6 +183,11 @@ impl Fetch {
     /// A store cannot be read.
     pub fn held(&self, id: &AssetId) -> Result<Option<Held>, Error> {
         Held::find(&self.blobs, &self.catalog, id)
+    }
+
+    /// Registers who knows content that no public record names, and which peers may have it. Without one, none may.
+    pub(crate) fn allow_private(&self, allowed: Allowed) {
+        self.shared.private.set(allowed);
     }
 
     /// Finds out who holds a blob. Answers as soon as one member has proven that it does.

@@ -1,5 +1,5 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, summaries, query, fetch,
-//! mending, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, tokens, liveness, summaries, query,
+//! fetch, nvcf, mending, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -11,6 +11,7 @@ pub mod liveness;
 mod members;
 pub mod mending;
 mod node;
+pub mod nvcf;
 mod peers;
 mod permits;
 pub mod query;
@@ -19,6 +20,7 @@ pub mod storage;
 pub mod summaries;
 pub mod swarm;
 mod sweeper;
+pub mod tokens;
 pub mod verify;
 
 pub use node::{Config, Node, NodeFacts, StartError};

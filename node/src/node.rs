@@ -17,10 +17,13 @@ use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
 use crate::mending::{Check, Mending};
+use crate::nvcf::{self, Nvcf};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
+use crate::storage::StoreError;
 use crate::summaries::{self, Summaries};
 use crate::swarm::{self, Swarm};
+use crate::tokens::{self, Tokens};
 use crate::{members, mending, sweeper};
 
 /// Everything a node is told before it starts.
@@ -54,6 +57,10 @@ pub struct Config {
     pub sweeper: sweeper::Config,
     /// How its content is read through for damage.
     pub scrub: mending::Config,
+    /// Whose tokens are accepted.
+    pub tokens: tokens::Config,
+    /// Input assets.
+    pub nvcf: nvcf::Config,
 }
 
 impl Default for Config {
@@ -73,6 +80,8 @@ impl Default for Config {
             fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
             scrub: mending::Config::default(),
+            tokens: tokens::Config::default(),
+            nvcf: nvcf::Config::default(),
         }
     }
 }
@@ -125,6 +134,12 @@ pub enum StartError {
     /// The catalog did not start.
     #[error(transparent)]
     Catalog(#[from] catalog::StartError),
+    /// Tokens cannot be checked.
+    #[error(transparent)]
+    Tokens(#[from] tokens::StartError),
+    /// Input assets cannot be kept.
+    #[error("input assets: {0}")]
+    Nvcf(StoreError),
 }
 
 /// What a node says of itself.
@@ -181,6 +196,8 @@ struct Inner {
     queries: Queries,
     fetch: Fetch,
     mending: Mending,
+    tokens: Tokens,
+    nvcf: Nvcf,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -215,11 +232,10 @@ impl Node {
         let about = config.about(&name, &public_url);
         let registry_config = registry::Config::new(swarm.network_id(), about);
         let registry = Registry::start(&mut tasks, &catalog, &identity, &swarm, registry_config)?;
-        let setup = liveness::Setup {
-            network: swarm.network_id(),
-            members: members::start(&mut tasks, &registry),
-            config: config.liveness.clone(),
-        };
+        let members = members::start(&mut tasks, &registry);
+        let network_name = &config.swarm.network;
+        let tokens = Tokens::start(&data_dir, &identity, network_name, members.clone(), &config.tokens)?;
+        let setup = liveness::Setup { network: swarm.network_id(), members, config: config.liveness.clone() };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
         let summaries = Summaries::start(&mut tasks, &catalog, &swarm, config.summaries.clone());
         let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
@@ -229,6 +245,8 @@ impl Node {
         let stores = (&blobs, &catalog);
         let holders = (liveness.watch(), summaries.clone());
         let fetch = Fetch::start(&mut tasks, &swarm, stores, holders, config.fetch.clone());
+        let setup = nvcf_setup(&identity, &tokens, &liveness, &config);
+        let nvcf = Nvcf::start(&mut tasks, stores, (&swarm, &fetch), setup).map_err(StartError::Nvcf)?;
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let mending = Mending::new(&blobs, &fetch);
         mending::start(&mut tasks, mending.clone(), config.scrub.clone());
@@ -248,6 +266,8 @@ impl Node {
             queries,
             fetch,
             mending,
+            tokens,
+            nvcf,
             started,
             tasks,
         };
@@ -321,6 +341,18 @@ impl Node {
         &self.inner.queries
     }
 
+    /// Who may do what.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+
+    /// Input assets of accounts.
+    #[must_use]
+    pub fn nvcf(&self) -> &Nvcf {
+        &self.inner.nvcf
+    }
+
     /// Content of other nodes.
     #[must_use]
     pub fn fetch(&self) -> &Fetch {
@@ -376,6 +408,12 @@ impl Node {
         self.inner.name.clone()
     }
 
+    /// Where clients reach the node, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.inner.public_url
+    }
+
     /// Fails with the reason if uploads or changes are refused now.
     ///
     /// # Errors
@@ -394,5 +432,15 @@ impl Node {
         self.inner.summaries.register(metrics);
         self.inner.queries.register(metrics);
         self.inner.fetch.metrics().register(metrics);
+    }
+}
+
+fn nvcf_setup(identity: &Identity, tokens: &Tokens, liveness: &Liveness, config: &Config) -> nvcf::Setup {
+    let tokens = tokens.clone();
+    nvcf::Setup {
+        secret: identity.secret("assetmesh 2026 upload urls of input assets"),
+        trust: nvcf::Trust::new(move |node| tokens.trusts_node(node)),
+        peers: liveness.watch(),
+        config: config.nvcf.clone(),
     }
 }

@@ -275,6 +275,8 @@ pub enum Service {
     Write,
     /// Summaries of rows, and that they have changed.
     Summary,
+    /// Where the input assets of an account are.
+    Nvcf,
 }
 
 impl Service {
@@ -287,6 +289,7 @@ impl Service {
             Self::Query => "query",
             Self::Write => "write",
             Self::Summary => "summary",
+            Self::Nvcf => "nvcf",
         }
     }
 }

@@ -15,6 +15,7 @@ mod it {
     mod filters_over_rest;
     mod flips;
     mod linearizable;
+    mod nvcf;
     mod objects;
     mod owner_writes;
     mod shutdown;

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::blob::{BLOB_ASK_BYTES_MAX, BlobAsk, BlobHead, BlobStatus, BlobWant};
 use assetmesh_protocol::ids::NodeKey;
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
@@ -70,7 +71,7 @@ where
         return;
     }
     let status = match BlobAsk::decode(&ask) {
-        Ok(ask) => match send(shared, ask, &mut stream).await {
+        Ok(ask) => match send(shared, from, ask, &mut stream).await {
             Ok(()) => return,
             Err(status) => status,
         },
@@ -86,7 +87,7 @@ where
 }
 
 /// Sends what was asked for, or says why not. What goes wrong behind the status cuts the stream.
-async fn send<S>(shared: &Shared, ask: BlobAsk, stream: &mut S) -> Result<(), BlobStatus>
+async fn send<S>(shared: &Shared, from: NodeKey, ask: BlobAsk, stream: &mut S) -> Result<(), BlobStatus>
 where
     S: AsyncWrite + Unpin,
 {
@@ -95,18 +96,27 @@ where
         tracing::warn!(asset_id = %id, %error, "content cannot be given to a peer");
         BlobStatus::Refused
     };
-    let held = Held::find(&shared.blobs, &shared.catalog, &id).map_err(|error| fail(&error))?;
-    // Parts of other nodes' content are for this node's own clients.
-    let held = held.filter(Held::is_whole).ok_or(BlobStatus::Absent)?;
-    let (blob, facts) = (held.blob(), held.facts());
-    let size = blob.size();
+    let held = match ask.want {
+        BlobWant::Private { .. } if !shared.private.allows(&from, &id) => None,
+        BlobWant::Private { .. } => {
+            let blob = shared.blobs.open(&id).map_err(|error| fail(&error))?;
+            blob.map(|blob| Held::Own(blob, FileFacts::default()))
+        }
+        BlobWant::Head | BlobWant::Range { .. } => {
+            let held = Held::find(&shared.blobs, &shared.catalog, &id).map_err(|error| fail(&error))?;
+            // Parts of other nodes' content are for this node's own clients.
+            held.filter(Held::is_whole)
+        }
+    };
+    let held = held.ok_or(BlobStatus::Absent)?;
+    let size = held.blob().size();
     let mut head = vec![BlobStatus::Here.byte()];
     let range = match ask.want {
         BlobWant::Head => {
-            head.extend(BlobHead::new(size, facts).encode().map_err(|error| fail(&error))?);
+            head.extend(BlobHead::new(size, held.facts()).encode().map_err(|error| fail(&error))?);
             groups(size).saturating_sub(1) * GROUP_BYTES as u64..size
         }
-        BlobWant::Range { start, end } => {
+        BlobWant::Range { start, end } | BlobWant::Private { start, end } => {
             let is_at_group = |at: u64| at.is_multiple_of(GROUP_BYTES as u64);
             if start >= end || end > size || !is_at_group(start) || !(is_at_group(end) || end == size) {
                 return Err(BlobStatus::Refused);

@@ -41,6 +41,7 @@ pub(super) struct Behaviour {
     pub(super) query: Requests,
     pub(super) write: Requests,
     pub(super) summary: Requests,
+    pub(super) nvcf: Requests,
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) dht: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -121,6 +122,7 @@ impl Behaviour {
             query: requests(Service::Query),
             write: requests(Service::Write),
             summary: requests(Service::Summary),
+            nvcf: requests(Service::Nvcf),
             streams: libp2p_stream::Behaviour::new(),
             dht: dht(names, local),
             mdns: mdns.into(),
@@ -136,6 +138,7 @@ impl Behaviour {
             Service::Query => &mut self.query,
             Service::Write => &mut self.write,
             Service::Summary => &mut self.summary,
+            Service::Nvcf => &mut self.nvcf,
         }
     }
 }

@@ -21,7 +21,9 @@ pub(super) const LONG_REQUESTS_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const fn request_bytes_max(service: Service) -> usize {
     match service {
         Service::Query | Service::Write => LONG_BYTES_MAX,
-        Service::Registry | Service::Liveness | Service::Forward | Service::Summary => REQUEST_BYTES_MAX,
+        Service::Registry | Service::Liveness | Service::Forward | Service::Summary | Service::Nvcf => {
+            REQUEST_BYTES_MAX
+        }
     }
 }
 
@@ -30,11 +32,15 @@ pub const fn request_bytes_max(service: Service) -> usize {
 pub const fn answer_bytes_max(service: Service) -> usize {
     match service {
         Service::Query => LONG_BYTES_MAX,
-        Service::Registry | Service::Liveness | Service::Forward | Service::Write | Service::Summary => {
-            ANSWER_BYTES_MAX
-        }
+        Service::Registry
+        | Service::Liveness
+        | Service::Forward
+        | Service::Write
+        | Service::Summary
+        | Service::Nvcf => ANSWER_BYTES_MAX,
     }
 }
+
 /// Longest frame of gossip, in bytes: some messages of one record each (about 10 KiB) and their control part.
 pub(super) const GOSSIP_FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Longest gossip message, in bytes: what leaves room for the frame around it.
@@ -173,6 +179,8 @@ pub(super) const fn request_rate(service: Service) -> Rate {
         Service::Write => Rate { per_second: 100.0, burst: 200.0 },
         // The parts of a summary now and then, and a word when one has changed.
         Service::Summary => Rate { per_second: 50.0, burst: 200.0 },
+        // One for each call of a function whose assets are not all there.
+        Service::Nvcf => Rate { per_second: 500.0, burst: 1000.0 },
         // One for each query of each client of that node.
         Service::Query => Rate { per_second: 2000.0, burst: 4000.0 },
     }

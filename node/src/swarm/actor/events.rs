@@ -98,6 +98,7 @@ impl Running<'_> {
             BehaviourEvent::Query(event) => self.request_event(Service::Query, event),
             BehaviourEvent::Write(event) => self.request_event(Service::Write, event),
             BehaviourEvent::Summary(event) => self.request_event(Service::Summary, event),
+            BehaviourEvent::Nvcf(event) => self.request_event(Service::Nvcf, event),
             BehaviourEvent::Streams(()) => {}
             BehaviourEvent::Dht(event) => self.dht_event(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
