@@ -23,6 +23,7 @@ mod metrics;
 mod multipart;
 mod node;
 mod objects;
+mod operations;
 mod operator;
 mod paced;
 mod params;
