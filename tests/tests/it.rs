@@ -17,5 +17,6 @@ mod it {
     mod shutdown;
     mod sim;
     mod support;
+    mod tokens;
     mod transfer;
 }

@@ -185,7 +185,9 @@ fn a_changed_file_is_read_again_and_a_spoilt_one_is_not() {
     };
     assert!(accepts(&old) && !accepts(&new));
     // As long as the one before, and written within the same moment.
+    let moment = fs::metadata(&path).unwrap().modified().unwrap();
     fs::write(&path, keys(&new).to_string()).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(moment).unwrap();
     assert!(!accepts(&old) && accepts(&new));
     for spoilt in ["", "{\"keys\":"] {
         fs::write(&path, spoilt).unwrap();

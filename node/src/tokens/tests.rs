@@ -101,6 +101,23 @@ fn a_damaged_record_refuses_its_token_and_is_named() {
 }
 
 #[test]
+fn a_record_is_of_one_key_alone() {
+    let world = World::new();
+    let [one, two] = [(); 2].map(|()| world.office.issue(&order(true)).unwrap());
+    let path = |id: &str| world.folder.path().join(format!("tokens/{id}.json"));
+    let records = [&one, &two].map(|issued| fs::read_to_string(path(&issued.record.id)).unwrap());
+    for (name, record) in [
+        ("with the hash of another", records[1].replace(&two.record.id, &one.record.id)),
+        ("of another kind", records[0].replace("\"opaque\"", "\"jwt\"")),
+        ("without a hash", records[0].replace("key_hash", "hash_of_a_key")),
+        ("with a spoilt hash", records[0].replace("key_hash\":\"", "key_hash\":\"x")),
+    ] {
+        fs::write(path(&one.record.id), record).unwrap();
+        assert_eq!(world.tokens.check(&one.token), Err(Error::Unknown), "{name}");
+    }
+}
+
+#[test]
 fn nothing_secret_is_kept_or_shown() {
     let world = World::new();
     for is_opaque in [false, true] {
