@@ -4,14 +4,18 @@ use assetmesh_node::tokens::Caller;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::operator::ClientAddr;
 use crate::rights::Proof;
+
+/// What proxies add to what they hand on.
+const FORWARDED: [HeaderName; 3] =
+    [HeaderName::from_static("x-forwarded-for"), http::header::FORWARDED, http::header::VIA];
 
 /// A caller whose bearer token was accepted. Its refusals are rendered as the route renders all of its own.
 #[derive(Debug, Clone)]
@@ -61,7 +65,9 @@ fn check(app: &App, request: &mut Request) -> Result<(), ApiError> {
 
 fn check_operator(app: &App, request: &Request) -> Result<(), ApiError> {
     let client = request.extensions().get::<ClientAddr>();
-    if !client.is_some_and(|client| client.is_operator()) {
+    // A proxy on this machine brings requests from anywhere.
+    let is_forwarded = FORWARDED.iter().any(|name| request.headers().contains_key(name));
+    if is_forwarded || !client.is_some_and(|client| client.is_operator()) {
         return Err(ApiError::forbidden(
             "this is for the node's operator: ask from the machine that it runs on, or start it with `--auth token` \
              and bring a token with the scope `admin`",
