@@ -14,11 +14,12 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{ApiError, UPLOADS};
-use crate::guard::{self, Guard};
+use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::{
-    assets, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload, verify,
+    assets, auth, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload,
+    verify,
 };
 
 fn table() -> OpenApiRouter<App> {
@@ -60,7 +61,7 @@ pub fn router(node: Node, config: &Config) -> Router {
     let routes = routes
         .merge(docs::viewer())
         .fallback(no_route)
-        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        .layer(middleware::from_fn_with_state(app.clone(), auth::guard))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
     // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.
@@ -94,6 +95,7 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+    use crate::{operations, rights};
 
     #[test]
     fn only_leading_slashes_are_merged() {
@@ -106,6 +108,15 @@ mod tests {
             let request = Request::builder().uri(format!("http://h{given}")).body(Body::empty()).unwrap();
             let uri = one_leading_slash(request).uri().clone();
             assert_eq!(uri.path_and_query().unwrap().as_str(), expect);
+        }
+    }
+
+    #[test]
+    fn every_operation_has_its_line_in_the_table_of_rights() {
+        let mut document = table().split_for_parts().1;
+        for (path, method) in operations::list(&mut document) {
+            let right = rights::of(method.as_str(), &operations::plain(&path));
+            assert!(right.is_some(), "{method} {path}: say in rights.rs who may call it");
         }
     }
 

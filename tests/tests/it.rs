@@ -21,5 +21,6 @@ mod it {
     mod shutdown;
     mod sim;
     mod support;
+    mod tokens;
     mod transfer;
 }
