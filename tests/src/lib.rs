@@ -5,6 +5,7 @@
 mod api;
 mod binary;
 mod cluster;
+pub mod conformance;
 mod content;
 mod contention;
 mod crash;
@@ -13,9 +14,11 @@ mod http;
 mod linear;
 mod load;
 mod node_process;
+mod oracle;
 mod random;
 mod report;
 mod sim;
+mod union;
 mod volume;
 mod wait;
 
@@ -37,5 +40,6 @@ pub use node_process::{NodeOptions, NodeProcess, StartError};
 pub use random::Random;
 pub use report::Report;
 pub use sim::{Control, Scenario, SimPlan, run_sim};
+pub use union::{UnionPlan, run_union};
 pub use volume::{Ext4, Tmpfs};
 pub use wait::wait_until;

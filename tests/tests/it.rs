@@ -14,6 +14,7 @@ mod it {
     mod flips;
     mod linearizable;
     mod objects;
+    mod proofs;
     mod shutdown;
     mod sim;
     mod support;
