@@ -222,9 +222,29 @@ impl NodeProcess {
     /// # Errors
     /// If the process is gone.
     pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// SIGSTOP: it does nothing any more, and its connections stay open.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.child.id()).context("a process id")?;
         let id = Pid::from_raw(id).context("a process id is not zero")?;
-        kill_process(id, Signal::TERM).context("SIGTERM")
+        kill_process(id, signal).with_context(|| format!("signal {signal:?}"))
     }
 
     /// Waits for the end.
