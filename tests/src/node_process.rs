@@ -281,6 +281,33 @@ impl NodeProcess {
         self.status_bytes("VmHWM:")
     }
 
+    /// The most memory counts from now on.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.id());
+        fs::write(&path, "5").with_context(|| path.clone())
+    }
+
+    /// Open files, sockets included.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn open_files(&self) -> Result<u64> {
+        let path = format!("/proc/{}/fd", self.id());
+        Ok(fs::read_dir(&path).with_context(|| path.clone())?.count() as u64)
+    }
+
+    /// Threads of the process.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn threads(&self) -> Result<u64> {
+        let path = format!("/proc/{}/task", self.id());
+        Ok(fs::read_dir(&path).with_context(|| path.clone())?.count() as u64)
+    }
+
     fn status_bytes(&self, field: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.id());
         let status = fs::read_to_string(&path).with_context(|| path.clone())?;
