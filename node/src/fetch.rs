@@ -4,6 +4,7 @@
 mod actor;
 mod ask;
 mod metrics;
+mod places;
 mod search;
 mod serve;
 mod shared;
@@ -31,6 +32,7 @@ use crate::catalog::Catalog;
 use crate::liveness::Peers;
 use crate::swarm::{STREAMS_WAITING_MAX, Swarm};
 use actor::Question;
+use places::Places;
 use search::Search;
 use shared::Shared;
 use shelf::Consumer;
@@ -146,6 +148,7 @@ impl Fetch {
             blobs: stores.0.clone(),
             catalog: stores.1.clone(),
             peers,
+            places: Places::default(),
             metrics: metrics.clone(),
         });
         let (to, incoming) = mpsc::channel(STREAMS_WAITING_MAX);

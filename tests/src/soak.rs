@@ -20,6 +20,8 @@ const ALIVE_WITHIN: Duration = Duration::from_secs(60);
 const LOOKS: u32 = 60;
 /// How long a node may take to close what it has no more use for.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
+/// Lines of a node's log that are shown after a violation.
+const COMPLAINTS_SHOWN: usize = 12;
 /// Memory that a node may keep beyond what it had: what its allocator does not give back.
 const KEPT_BYTES_MAX: u64 = 64 << 20;
 /// Files and tasks that come and go with connections between nodes.
@@ -90,6 +92,9 @@ pub fn run_soak(plan: &SoakPlan) -> Result<Report> {
     report.fact("bytes", tally.bytes);
     report.fact("longest gap", format!("{} ms", tally.longest_gap.as_millis()));
     report.violations.extend(soak.settle().err().map(|error| format!("{error:#}")));
+    if !report.violations.is_empty() {
+        report.notes = (0..2).flat_map(|at| complaints(&cluster.node(at).log())).collect();
+    }
     for (at, name) in ["provider", "asker"].into_iter().enumerate() {
         let series: Vec<(f64, Size)> = samples.iter().map(|(after, sizes)| (*after, sizes[at])).collect();
         let after = soak.sizes()?[at];
@@ -224,6 +229,12 @@ impl Soak<'_> {
         });
         quiet.with_context(|| format!("after {QUIET_WITHIN:?} {last}"))
     }
+}
+
+/// The first lines in which a node complains.
+fn complaints(log: &str) -> Vec<String> {
+    let lines = log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
+    lines.take(COMPLAINTS_SHOWN).map(str::to_owned).collect()
 }
 
 /// What a node has more than before.

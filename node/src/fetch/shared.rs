@@ -5,6 +5,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Config;
 use super::metrics::Metrics;
+use super::places::Places;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     pub(super) blobs: Blobs,
     pub(super) catalog: Catalog,
     pub(super) peers: watch::Receiver<Peers>,
+    /// Room on the links to providers.
+    pub(super) places: Places,
     pub(super) metrics: Metrics,
     /// KiB of content that transfers which have ended may keep for those who come a moment later.
     pub(super) lingering: Semaphore,

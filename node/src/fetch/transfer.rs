@@ -97,6 +97,8 @@ async fn bring_range(
     (job, provider, range): (JobId, NodeKey, Range<u64>),
     tell: &mpsc::Sender<Event>,
 ) -> Result<(), Fault> {
+    // Held as long as the stream.
+    let _place = shared.places.range(provider).await;
     let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
     let mut content = ask::content(stream, id, size, range, shared.config.stall_after).await?;
     while let Some((offset, bytes)) = content.next().await? {
