@@ -4,12 +4,13 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::Cluster;
 use crate::content::Content;
 use crate::download::{Download, Downloaded, upload};
 use crate::report::Report;
+use crate::wait::wait_until;
 
 const ALIVE_WITHIN: Duration = Duration::from_secs(60);
 /// One client of so many hangs up midway.
@@ -40,6 +41,13 @@ pub fn run_herd(plan: &HerdPlan) -> Result<Report> {
     let arguments: Vec<&str> = plan.node_arguments.iter().map(String::as_str).collect();
     let cluster = Cluster::start_with(2, &arguments)?;
     cluster.wait_alive(ALIVE_WITHIN)?;
+    // Two nodes that dialled each other close one of their connections, with what it carries.
+    let single = wait_until(ALIVE_WITHIN, || {
+        let settled =
+            (0..2).all(|at| cluster.api(at).metric("swarm_connections").is_ok_and(|open| open == 1));
+        settled.then_some(())
+    });
+    single.context("the nodes keep one connection")?;
     let mut report = Report::of("herd", plan.seed);
     let mut slowest = Duration::ZERO;
     for round in 0..plan.rounds {
