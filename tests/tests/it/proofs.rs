@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use assetmesh_tests::{UnionPlan, VoicesPlan, run_union, run_voices};
+use assetmesh_tests::{
+    HerdPlan, Manner, RoguesPlan, SoakPlan, TransferPlan, UnionPlan, VoicesPlan, run_herd, run_rogues,
+    run_soak, run_transfers, run_union, run_voices, time_federated,
+};
 
 const UNION: UnionPlan = UnionPlan {
     seed: 11,
@@ -50,4 +53,65 @@ fn an_answer_that_hides_an_asset_is_noticed() {
     let report = run_voices(&VoicesPlan { questions: 40, control: true, ..VOICES }).unwrap();
     let hides = |violation: &String| violation.contains("is not there");
     assert!(report.violations.iter().any(hides), "{report}");
+}
+
+#[test]
+fn content_of_which_a_thousand_clients_want_all_comes_over_once() {
+    let plan = HerdPlan { seed: 3, clients: 200, bytes: 2 << 20, rounds: 1, node_arguments: Vec::new() };
+    let report = run_herd(&plan).unwrap();
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn many_transfers_at_once_do_not_stall_and_leave_nothing_behind() {
+    let report = run_soak(&SoakPlan {
+        seed: 4,
+        clients: 48,
+        lasting: Duration::from_secs(6),
+        bytes: 64 << 10,
+        contents: 96,
+        stall: Duration::from_secs(8),
+        node_arguments: Vec::new(),
+    });
+    let report = report.unwrap();
+    assert!(report.passed(), "{report}");
+}
+
+/// Speed and memory are for release builds on a quiet machine; who gives and what comes is judged here.
+#[test]
+fn three_providers_all_give_and_a_killed_one_is_not_missed() {
+    let report = run_transfers(&TransferPlan {
+        seed: 5,
+        bytes: 48 << 20,
+        runs: 1,
+        raw: None,
+        ratio_min: 0.0,
+        first_byte_max: Duration::from_secs(5),
+        memory_max: 256 << 20,
+        node_arguments: Vec::new(),
+    });
+    let report = report.unwrap();
+    assert!(report.passed(), "{report}");
+}
+
+/// Those who stall are left to the long run: each takes as long as a node is patient.
+#[test]
+fn peers_that_lie_about_content_are_found_out() {
+    let manners = Manner::ALL.into_iter().filter(|manner| !manner.stalls()).collect();
+    let report = run_rogues(&RoguesPlan {
+        seed: 6,
+        manners,
+        bytes: 16 << 20,
+        stall: Duration::from_secs(10),
+        next_within: Duration::from_secs(5),
+        threads: 2,
+    });
+    let report = report.unwrap();
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn the_federation_gives_a_hundred_rows_of_all_nodes() {
+    let timed = time_federated(3, 600, 10).unwrap();
+    assert!(timed.everywhere.rate() > 0.0 && timed.slowest_alone.percentile(50) > Duration::ZERO);
 }
