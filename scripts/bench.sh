@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures a node side by side with what is installed, in one run on this machine, and prints one table:
 # nginx for files (sendfile, DAV PUT + sync), PostgreSQL (jsonb + GIN) for queries, Garage if GARAGE_BIN
-# names a binary. All load is on loopback and ends by itself; all folders are removed at the end.
+# names a binary, a raw libp2p stream for transfers between nodes, a node alone for the federation. All load is on loopback and ends by itself; all folders are removed at the end.
 #
-# Usage: scripts/bench.sh [files] [small] [queries]      (default: all three)
+# Usage: scripts/bench.sh [files] [small] [queries] [transfers] [federation]      (default: all)
 # Settings: BENCH_MIB=1024 BENCH_RUNS=5 BENCH_DOCUMENTS=1000000 BENCH_SECONDS=10 BENCH_TMP=/tmp GARAGE_BIN=
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ runs=${BENCH_RUNS:-5}
 documents=${BENCH_DOCUMENTS:-1000000}
 seconds=${BENCH_SECONDS:-10}
 garage=${GARAGE_BIN:-}
-parts=${*:-files small queries}
+parts=${*:-files small queries transfers federation}
 
 work=$(mktemp -d "${BENCH_TMP:-/tmp}/assetmesh-bench.XXXXXX")
 chmod 755 "$work"
@@ -60,6 +60,7 @@ forget_peak() { echo 5 >"/proc/$1/clear_refs"; }
 build() {
   say "building the release binaries"
   cargo build --quiet --release --package assetmesh --package assetmesh-tests --bins
+  cargo build --quiet --release --package assetmesh-node --example raw_stream
   bin=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
 }
 
@@ -321,12 +322,37 @@ select doc from assets where doc @> ('{\"asset_metadata\":{\"batch\":\"batch-' |
   rm -rf "$work/node-queries"
 }
 
+# --- between nodes -----------------------------------------------------------------------------
+
+transfers() {
+  say "transfers: $mib MiB through a node that does not hold it, best of $runs"
+  local line
+  # What misses its target is a row of the table, and no reason to stop.
+  line=$("$bin/transfers" --mib "$mib" --runs "$runs" --raw "$bin/examples/raw_stream" | sed "s/^/  /" | tee /dev/stderr) || true
+  row "transfer of $mib MiB through a node, MB/s" "$(value_of relayed_mb_s "$line")" "raw libp2p stream" "$(value_of raw_mb_s "$line")" "$(value_of ratio "$line")"
+  row "the same, first byte, ms" "$(value_of first_byte_ms "$line")" "target" "200" ""
+  row "the same, memory of the provider over idle, MiB" "$(value_of memory_provider_mib "$line")" "target" "64" ""
+  row "the same, memory of the node between over idle, MiB" "$(value_of memory_middle_mib "$line")" "target" "64" ""
+  row "transfer from three providers, MB/s" "$(value_of three_mb_s "$line")" "shares" "$(value_of providers "$line")" ""
+  row "longest pause when a provider is killed, ms" "$(value_of gap_at_kill_ms "$line")" "" "" ""
+}
+
+federation() {
+  say "federation: 8 nodes, 80000 documents, 100 rows"
+  local lines ours theirs
+  lines=$("$bin/load" federated --nodes 8 --documents 80000 --rounds 1000)
+  say "$lines"
+  ours=$(value_of p50_ms "$(grep everywhere <<<"$lines")")
+  theirs=$(value_of p50_ms "$(grep alone <<<"$lines")")
+  row "query of 8 nodes, 100 rows, p50 ms" "$ours" "slowest of them alone" "$theirs" "$(ratio "$ours" "$theirs")"
+}
+
 # --- the table ---------------------------------------------------------------------------------
 
 build
 for part in $parts; do
   case $part in
-    files | small | queries) "$part" ;;
+    files | small | queries | transfers | federation) "$part" ;;
     *) say "no such part: $part"; exit 2 ;;
   esac
 done

@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     requests: Family<Finished, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
     in_flight: Gauge<i64, AtomicI64>,
+    tasks: Gauge<i64, AtomicI64>,
 }
 
 /// Counts one request as long as it is held.
@@ -61,7 +62,7 @@ impl Metrics {
         node.register_metrics(&mut registry);
         let requests = Family::default();
         let seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
-        let in_flight = Gauge::default();
+        let (in_flight, tasks) = (Gauge::default(), Gauge::default());
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register_with_unit(
             "http_request",
@@ -70,7 +71,8 @@ impl Metrics {
             seconds.clone(),
         );
         registry.register("http_in_flight", "Requests being answered", in_flight.clone());
-        Self { registry, requests, seconds, in_flight }
+        registry.register("runtime_tasks", "Asynchronous tasks alive", tasks.clone());
+        Self { registry, requests, seconds, in_flight, tasks }
     }
 
     /// Counts a request until the guard is dropped.
@@ -111,6 +113,8 @@ fn known(method: &Method) -> &'static str {
 #[utoipa::path(get, path = "/metrics", tag = "node",
     responses((status = 200, description = "OpenMetrics", content_type = "application/openmetrics-text", body = String), Any))]
 pub(crate) async fn metrics(State(metrics): State<Arc<Metrics>>) -> Result<Response, ApiError> {
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     let mut figures = String::new();
     text::encode(&mut figures, &metrics.registry).map_err(ApiError::internal)?;
     let mut response = Response::new(figures.into());

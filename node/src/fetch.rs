@@ -9,6 +9,7 @@ mod direct;
 mod held;
 mod keeping;
 mod metrics;
+mod places;
 mod reading;
 mod search;
 mod serve;
@@ -39,6 +40,7 @@ use crate::liveness::Peers;
 use crate::summaries::Summaries;
 use crate::swarm::{STREAMS_WAITING_MAX, Swarm};
 use actor::Question;
+use places::Places;
 use reading::Reading;
 use search::Search;
 use shared::{Allowed, Private, Shared};
@@ -165,6 +167,7 @@ impl Fetch {
             catalog: stores.1.clone(),
             peers,
             summaries,
+            places: Places::default(),
             metrics: metrics.clone(),
             private: Private::default(),
         });

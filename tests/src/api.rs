@@ -120,6 +120,18 @@ impl Api {
         }
     }
 
+    /// A figure of `GET /metrics`, by its whole name without `assetmesh_`.
+    ///
+    /// # Errors
+    /// If it is not shown.
+    pub fn metric(&mut self, name: &str) -> Result<u64> {
+        let response = self.call(&Request::get("/metrics"))?;
+        let text = String::from_utf8(response.body).context("/metrics is text")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("assetmesh_")?.strip_prefix(name));
+        let figure = line.with_context(|| format!("no {name} in /metrics"))?.trim();
+        figure.parse().with_context(|| format!("{name} is {figure}"))
+    }
+
     /// The facts of `GET /v1/node`.
     ///
     /// # Errors

@@ -256,7 +256,7 @@ impl Cluster {
 }
 
 /// The first multiaddr that a node is bound to.
-fn p2p_address(node: &NodeProcess) -> Result<String> {
+pub(crate) fn p2p_address(node: &NodeProcess) -> Result<String> {
     let facts = node.api().node()?;
     Ok(facts["p2p_addrs"][0].as_str().context("a p2p address")?.to_owned())
 }

@@ -20,10 +20,25 @@ impl Content {
         bytes
     }
 
+    /// The bytes, a MiB at a time.
+    pub fn pieces(self) -> impl Iterator<Item = Vec<u8>> {
+        const PIECE: usize = 1 << 20;
+        let mut reader = blake3::Hasher::new().update(&self.seed.to_le_bytes()).finalize_xof();
+        (0..self.size).step_by(PIECE).map(move |at| {
+            let mut piece = vec![0; PIECE.min(self.size - at)];
+            reader.fill(&mut piece);
+            piece
+        })
+    }
+
     /// The asset id that a node must give these bytes.
     #[must_use]
     pub fn id(self) -> String {
-        blake3::hash(&self.bytes()).to_hex().to_string()
+        let mut hasher = blake3::Hasher::new();
+        for piece in self.pieces() {
+            hasher.update(&piece);
+        }
+        hasher.finalize().to_hex().to_string()
     }
 }
 
@@ -44,5 +59,10 @@ mod tests {
         assert_eq!(content.bytes().len(), 100);
         assert_ne!(content.bytes(), Content { seed: 4, size: 100 }.bytes());
         assert_eq!(content.id().len(), 64);
+        for size in [0, 1, 1 << 20, (2 << 20) + 3] {
+            let content = Content { seed: 3, size };
+            assert!(content.pieces().flatten().eq(content.bytes()), "{size}");
+            assert_eq!(content.id(), blake3::hash(&content.bytes()).to_hex().to_string());
+        }
     }
 }

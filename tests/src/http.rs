@@ -5,17 +5,20 @@ pub mod multipart;
 pub(crate) mod request;
 pub(crate) mod response;
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use request::{Method, Request};
 use response::Response;
 
 /// No answer takes longer on a loopback connection, even of a busy debug build.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is read at once: large, so that a test is no brake on a download.
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// One open connection.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })
+        Ok(Self { stream: BufReader::with_capacity(BUFFER_BYTES, stream) })
     }
 
     /// Sends bytes as they are.
@@ -64,6 +67,35 @@ impl Connection {
     /// If the connection broke or ended before the announced end, or if this is not HTTP.
     pub fn receive(&mut self, method: Method) -> Result<Response> {
         Response::read(&mut self.stream, method)
+    }
+
+    /// Reads the head of an answer; [`Connection::receive_pieces`] reads its body.
+    ///
+    /// # Errors
+    /// As [`Connection::receive`].
+    pub fn receive_head(&mut self) -> Result<Response> {
+        Response::read_head(&mut self.stream)
+    }
+
+    /// Reads a body whose length is announced, as it comes, for as long as `take` wants more.
+    ///
+    /// # Errors
+    /// If the connection broke or ended before the announced end, or if no length is announced.
+    pub fn receive_pieces(&mut self, head: &Response, mut take: impl FnMut(&[u8]) -> bool) -> Result<()> {
+        let length = head.header("content-length").context("Content-Length")?;
+        let mut left: u64 = length.parse().context("Content-Length")?;
+        while left > 0 {
+            let piece = self.stream.fill_buf()?;
+            ensure!(!piece.is_empty(), "the end, {left} of {length} bytes early");
+            let taken = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let wants_more = take(&piece[..taken]);
+            self.stream.consume(taken);
+            left -= taken as u64;
+            if !wants_more {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Sends and reads.

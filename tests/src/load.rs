@@ -1,6 +1,7 @@
 //! Load for measurements: many clients on keep-alive connections, each timing its own calls.
 
 pub(crate) mod documents;
+pub(crate) mod federated;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -222,9 +222,29 @@ impl NodeProcess {
     /// # Errors
     /// If the process is gone.
     pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// SIGSTOP: it does nothing any more, and its connections stay open.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.child.id()).context("a process id")?;
         let id = Pid::from_raw(id).context("a process id is not zero")?;
-        kill_process(id, Signal::TERM).context("SIGTERM")
+        kill_process(id, signal).with_context(|| format!("signal {signal:?}"))
     }
 
     /// Waits for the end.
@@ -259,6 +279,33 @@ impl NodeProcess {
     /// If the process is gone.
     pub fn resident_bytes_peak(&self) -> Result<u64> {
         self.status_bytes("VmHWM:")
+    }
+
+    /// The most memory counts from now on.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.id());
+        fs::write(&path, "5").with_context(|| path.clone())
+    }
+
+    /// Open files, sockets included.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn open_files(&self) -> Result<u64> {
+        let path = format!("/proc/{}/fd", self.id());
+        Ok(fs::read_dir(&path).with_context(|| path.clone())?.count() as u64)
+    }
+
+    /// Threads of the process.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn threads(&self) -> Result<u64> {
+        let path = format!("/proc/{}/task", self.id());
+        Ok(fs::read_dir(&path).with_context(|| path.clone())?.count() as u64)
     }
 
     fn status_bytes(&self, field: &str) -> Result<u64> {

@@ -18,6 +18,7 @@ mod it {
     mod nvcf;
     mod objects;
     mod owner_writes;
+    mod proofs;
     mod shutdown;
     mod sim;
     mod support;

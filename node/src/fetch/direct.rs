@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use super::ask::{self, Content, Fault};
+use super::places::Place;
 use super::{Error, Fetch};
 use crate::swarm::PeerStream;
 
@@ -51,7 +52,8 @@ struct Direct {
     blob: (AssetId, u64),
     providers: VecDeque<NodeKey>,
     at: u64,
-    content: Option<Content<PeerStream>>,
+    /// The answer that is being read, and its place on the link.
+    content: Option<(Content<PeerStream>, Place)>,
     /// Of the first provider, since the last group that it gave.
     failures: u32,
     trouble: String,
@@ -78,15 +80,19 @@ impl Direct {
 
     async fn group(&mut self, provider: NodeKey) -> Result<Bytes, Fault> {
         let (shared, (id, size)) = (&self.fetch.shared, &self.blob);
-        let content = match &mut self.content {
+        let (content, _) = match &mut self.content {
             Some(content) => content,
             None => {
+                let place = shared.places.range(provider).await;
                 let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
                 let asked = ask::private(stream, id, *size, self.at..*size, shared.config.stall_after);
-                self.content.insert(asked.await?)
+                self.content.insert((asked.await?, place))
             }
         };
-        match content.next().await? {
+        let group = content.next().await?;
+        // They have done their part.
+        drop(content.take_nodes());
+        match group {
             Some((_, bytes)) if !bytes.is_empty() => Ok(bytes),
             _ => Err(Fault::False(self.at)),
         }

@@ -2,12 +2,14 @@
 //! it counts, so a liar is no provider, and a size is known before a byte is promised.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use assetmesh_protocol::summary::Probe;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::ask::{self, Fault};
 use super::shared::Shared;
@@ -16,6 +18,9 @@ use crate::summaries::Verdict;
 
 /// Members that are asked at once.
 const ASKED_AT_ONCE: usize = 32;
+
+/// How long a member that is busy is left alone before it is asked again, while there is time.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is known of a blob that is not here, so far.
 #[derive(Debug, Clone, Default)]
@@ -133,11 +138,22 @@ async fn ask_all(shared: &Shared, keys: Vec<NodeKey>, id: &AssetId, tell: &watch
 
 async fn one(shared: &Shared, key: NodeKey, id: &AssetId) -> Result<Head, Fault> {
     let within = shared.config.head_within;
-    let asked = async {
-        let stream = shared.swarm.open_stream(key, within).await?;
-        ask::head(stream, id, within).await
+    let ends = Instant::now() + within;
+    let mut fault = Fault::Stalled(within);
+    let head = loop {
+        let asked = async {
+            let _place = shared.places.head(key).await;
+            let stream = shared.swarm.open_stream(key, within).await?;
+            ask::head(stream, id, within).await
+        };
+        match timeout_at(ends, asked).await {
+            // A stream that the peer dropped for want of room, or that was lost on the way: the next may fare better.
+            Ok(Err(Fault::Busy)) => fault = Fault::Busy,
+            Ok(answered) => break answered?,
+            Err(_) => return Err(fault),
+        }
+        sleep(BUSY_PAUSE).await;
     };
-    let head = tokio::time::timeout(within, asked).await.map_err(|_| Fault::Stalled(within))??;
     Ok(Head { size: head.size, facts: head.facts(), from: key })
 }
 

@@ -70,6 +70,10 @@ where
     if !matches!(timeout(ASK_WITHIN, question.read_to_end(&mut ask)).await, Ok(Ok(_))) {
         return;
     }
+    // Given up before it was asked: a client went, or another provider was faster.
+    if ask.is_empty() {
+        return;
+    }
     let status = match BlobAsk::decode(&ask) {
         Ok(ask) => match send(shared, from, ask, &mut stream).await {
             Ok(()) => return,

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use super::Config;
 use super::held::Held;
 use super::metrics::Metrics;
+use super::places::Places;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) catalog: Catalog,
     pub(super) peers: watch::Receiver<Peers>,
     pub(super) summaries: Summaries,
+    /// Room on the links to providers.
+    pub(super) places: Places,
     pub(super) metrics: Metrics,
     /// KiB of content that transfers which have ended may keep for those who come a moment later.
     pub(super) lingering: Semaphore,

@@ -13,6 +13,9 @@ use tokio::sync::{Notify, watch};
 /// How long a consumer may take nothing while it holds up others.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The bell is rung for this many bytes that are taken: far less than a window, far more than a group.
+const BELL_BYTES: u64 = 128 << 10;
+
 /// How a transfer ended.
 pub(super) type Ended = Option<Result<(), Arc<str>>>;
 
@@ -111,14 +114,11 @@ impl Shelf {
         self.lock().providers.insert(provider);
     }
 
-    /// Puts a verified group on the shelf.
-    pub(super) fn put(&self, offset: u64, bytes: Bytes) {
+    /// Puts verified groups on the shelf.
+    pub(super) fn put(&self, groups: impl IntoIterator<Item = (u64, Bytes)>) {
         let mut inner = self.lock();
-        if offset < inner.to {
-            return;
-        }
-        inner.pieces.insert(offset, bytes);
         let before = inner.to;
+        inner.pieces.extend(groups.into_iter().filter(|(offset, _)| *offset >= before));
         while let Some(piece) = inner.pieces.get(&inner.to) {
             inner.to += piece.len() as u64;
         }
@@ -265,11 +265,13 @@ impl Consumer {
         let end = (self.range.end - start).min(piece.len() as u64);
         let bytes = piece.slice((at - start) as usize..end as usize);
         self.range.start += bytes.len() as u64;
-        let at = self.range.start;
+        let (before, at) = (at, self.range.start);
         inner.consumers.insert(self.id, Spot { at, moved: now });
         inner.tidy(self.shelf.history_bytes);
         drop(inner);
-        self.shelf.bell.notify_one();
+        if before / BELL_BYTES != at / BELL_BYTES || self.range.is_empty() {
+            self.shelf.bell.notify_one();
+        }
         Taken::Bytes(bytes)
     }
 }

@@ -39,18 +39,13 @@ pub(super) struct Plan {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Input {
+pub(super) enum Input<'i> {
     /// A provider is known.
     Found(NodeKey),
     /// No more providers will be found by this search.
     Searched,
-    /// A job has brought all up to here, verified.
-    Got {
-        /// The job.
-        job: JobId,
-        /// The byte after the last that it brought.
-        to: u64,
-    },
+    /// Jobs have brought all up to these bytes, verified.
+    Got(&'i [(JobId, u64)]),
     /// A job ended.
     Ended {
         /// The job.
@@ -58,10 +53,8 @@ pub(super) enum Input {
         /// How; `None` if it brought all that was asked.
         trouble: Option<Trouble>,
     },
-    /// Consumers have taken all up to here.
+    /// Consumers have taken all up to here. Told now and then in any case, because time passes.
     Taken(u64),
-    /// Time passed.
-    Tick,
 }
 
 /// Why a job brought no more.
@@ -108,6 +101,8 @@ struct Provider {
     jobs: usize,
     busy_times: u32,
     paused_until: Option<Instant>,
+    /// It has brought something. Until then it has one job, so that a liar wastes little.
+    is_proven: bool,
     is_out: bool,
     /// It is out for good, even if a search finds it again.
     is_unfit: bool,
@@ -167,7 +162,7 @@ impl State {
     }
 
     /// Decides.
-    pub(super) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
+    pub(super) fn handle(&mut self, now: Instant, input: Input<'_>) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
             Input::Found(key) => {
@@ -180,10 +175,9 @@ impl State {
                 self.is_searching = false;
                 self.search_at = Some(now + SEARCH_PAUSE);
             }
-            Input::Got { job, to } => self.got(now, job, to, &mut out),
+            Input::Got(reached) => reached.iter().for_each(|(job, to)| self.got(now, *job, *to, &mut out)),
             Input::Ended { job, trouble } => self.ended(now, job, trouble, &mut out),
             Input::Taken(to) => self.taken = self.taken.max(to),
-            Input::Tick => {}
         }
         self.assign(now, &mut out);
         self.seek(now, &mut out);
@@ -197,6 +191,7 @@ impl State {
         self.searches = 0;
         if let Some(provider) = self.providers.get_mut(&job.provider) {
             provider.busy_times = 0;
+            provider.is_proven = true;
         }
         if job.at >= job.end {
             self.remove(id);
@@ -269,7 +264,8 @@ impl State {
     /// The provider with the least to do, and whether that is nothing.
     fn fittest(&self, now: Instant) -> Option<(NodeKey, bool)> {
         let fit = self.providers.iter().filter(|(_, provider)| {
-            !provider.is_out && provider.paused_until.is_none_or(|until| until <= now)
+            let has_room = provider.is_proven || provider.jobs == 0;
+            !provider.is_out && has_room && provider.paused_until.is_none_or(|until| until <= now)
         });
         let (key, provider) = fit.min_by_key(|(_, provider)| provider.jobs)?;
         Some((*key, provider.jobs == 0))

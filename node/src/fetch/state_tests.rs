@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, input: Input) {
+    fn tell(&mut self, input: Input<'_>) {
         for output in self.state.handle(self.now, input) {
             match output {
                 Output::Start { job, provider, range } => {
@@ -71,7 +71,7 @@ impl World {
         range.start = to;
         if self.state.wants(job, offset) {
             *self.came.entry(offset).or_default() += 1;
-            self.tell(Input::Got { job, to });
+            self.tell(Input::Got(&[(job, to)]));
         }
         if self.jobs.get(&job).is_some_and(|(_, range)| range.is_empty()) {
             self.jobs.remove(&job);
@@ -98,7 +98,7 @@ impl World {
 
     fn wait(&mut self) {
         self.now += Duration::from_millis(500);
-        self.tell(Input::Tick);
+        self.tell(Input::Taken(self.taken));
     }
 }
 
@@ -221,4 +221,16 @@ fn a_provider_that_is_busy_is_asked_again_after_a_pause() {
     assert!(world.jobs.is_empty() && world.searches == 0);
     world.wait();
     assert_eq!(world.jobs.len(), 1);
+}
+
+#[test]
+fn a_provider_has_one_job_until_it_has_brought_something() {
+    let mut world = World::new(64 * GROUP);
+    world.tell(Input::Found(key(1)));
+    assert_eq!(world.jobs.len(), 1);
+    world.bring(0);
+    assert_eq!(world.jobs.len(), PLAN.jobs_max);
+    world.tell(Input::Found(key(2)));
+    world.fail(0, Trouble::Unfit);
+    assert_eq!(world.jobs.values().map(|(provider, _)| *provider).collect::<Vec<_>>(), [key(2)]);
 }

@@ -312,7 +312,7 @@ async fn a_hostile_provider_is_found_out_and_another_takes_over() {
         assert_eq!(metrics.stalls() > 0, stalls, "{how:?}");
         // What jobs of a dismissed provider had on their way is asked for again, and no more.
         let came = metrics.bytes_in();
-        assert!((4_000_000..4_000_000 + (64 * GROUP_BYTES as u64)).contains(&came), "{how:?}: {came}");
+        assert!((4_000_000..=4_000_000 + (2 * GROUP_BYTES as u64)).contains(&came), "{how:?}: {came}");
     }
 }
 
@@ -422,13 +422,24 @@ async fn questions_that_cannot_be_answered_are_refused() {
     assert_eq!(answer_to(&asker, &holders[0], &absent).await, [3]);
     let penalised = |holder: &Member| holder.swarm.metrics().offences(swarm::Offence::Malformed);
     assert_eq!(penalised(&holders[0]), 0);
-    for question in [&b""[..], b"\x01", &[7; 100]] {
+    for question in [&b"\x01"[..], &[7; 100]] {
         assert_eq!(answer_to(&asker, &holders[0], question).await, [2]);
     }
     let until = Instant::now() + WITHIN;
     let mut looks = tokio::time::interval(Duration::from_millis(20));
-    while penalised(&holders[0]) < 3 {
+    while penalised(&holders[0]) < 2 {
         assert!(Instant::now() < until, "nobody is blamed");
         looks.tick().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_blamed_for_questions_that_were_given_up() {
+    let (asker, holders, id) = federation(1, b"here").await;
+    for _ in 0..30 {
+        drop(asker.swarm.open_stream(holders[0].key, WITHIN).await.unwrap());
+        assert_eq!(answer_to(&asker, &holders[0], b"").await, b"");
+    }
+    assert_eq!(asker.get_all(id).await.unwrap(), b"here");
+    assert_eq!(holders[0].swarm.metrics().offences(swarm::Offence::Malformed), 0);
 }

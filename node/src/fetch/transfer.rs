@@ -1,6 +1,6 @@
 //! One transfer: starts and stops the jobs that the state decides on, and puts what they bring on the shelf.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -105,6 +105,8 @@ async fn bring_range(
     (job, provider, range): (JobId, NodeKey, Range<u64>),
     tell: &mpsc::Sender<Event>,
 ) -> Result<(), Fault> {
+    // Held as long as the stream.
+    let _place = shared.places.range(provider).await;
     let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
     let mut content = ask::content(stream, id, size, range, shared.config.stall_after).await?;
     while let Some((offset, bytes)) = content.next().await? {
@@ -138,13 +140,14 @@ impl Transfer {
     async fn bring(&mut self, mut events: mpsc::Receiver<Event>) -> Option<Result<(), String>> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(EVENTS);
         self.look_at_search();
         loop {
             if self.state.is_done() {
                 return Some(Ok(()));
             }
             let goes_on = tokio::select! {
-                Some(event) = events.recv() => self.event(event).await,
+                _ = events.recv_many(&mut batch, EVENTS) => self.events(&mut batch).await,
                 changed = self.order.search.changed(), if self.is_search_open => {
                     self.is_search_open = changed.is_ok();
                     self.look_at_search()
@@ -158,7 +161,7 @@ impl Transfer {
                 Some(_) = self.tasks.join_next() => true,
                 _ = ticks.tick() => {
                     self.order.shelf.relieve(Instant::now());
-                    self.happened(Input::Tick)
+                    self.happened(Input::Taken(self.order.shelf.taken()))
                 }
             };
             if !goes_on {
@@ -168,7 +171,7 @@ impl Transfer {
     }
 
     /// False when there is nobody left to ask.
-    fn happened(&mut self, input: Input) -> bool {
+    fn happened(&mut self, input: Input<'_>) -> bool {
         for output in self.state.handle(Instant::now(), input) {
             match output {
                 Output::Start { job, provider, range } => self.start(job, provider, range),
@@ -198,39 +201,50 @@ impl Transfer {
         self.jobs.insert(job, task);
     }
 
-    async fn event(&mut self, event: Event) -> bool {
-        match event {
-            Event::Group { job, offset, bytes, nodes } => {
-                if !self.state.wants(job, offset) {
-                    return true;
+    /// All groups first: what other jobs of a provider brought before it was found out is as good as any.
+    async fn events(&mut self, batch: &mut Vec<Event>) -> bool {
+        let (mut ended, mut groups, mut reached) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for event in batch.drain(..) {
+            match event {
+                Event::Group { job, offset, bytes, nodes } if self.state.wants(job, offset) => {
+                    if let Some(provider) = self.state.provider_of(job) {
+                        self.order.shelf.note_provider(provider);
+                    }
+                    reached.insert(job, offset + bytes.len() as u64);
+                    self.keeping.add(job, (offset, &bytes), nodes).await;
+                    groups.push((offset, bytes));
                 }
-                if let Some(provider) = self.state.provider_of(job) {
-                    self.order.shelf.note_provider(provider);
-                }
-                let to = offset + bytes.len() as u64;
-                self.keeping.add(job, (offset, &bytes), nodes).await;
-                let goes_on = self.happened(Input::Got { job, to });
-                if self.state.is_done() {
-                    self.keeping.settle().await;
-                }
-                self.order.shelf.put(offset, bytes);
-                let jobs = &self.jobs;
-                self.keeping.flush_ended(|job| jobs.contains_key(&job)).await;
-                goes_on
-            }
-            Event::Ended { job, fault } => {
-                self.jobs.remove(&job);
-                let trouble = match (self.state.provider_of(job), fault) {
-                    (Some(provider), Some(fault)) => Some(self.trouble(provider, &fault).await),
-                    _ => None,
-                };
-                self.happened(Input::Ended { job, trouble })
+                Event::Group { .. } => {}
+                Event::Ended { job, fault } => ended.push((job, fault)),
             }
         }
+        let reached: Vec<(JobId, u64)> = reached.into_iter().collect();
+        let mut goes_on = self.happened(Input::Got(&reached));
+        if self.state.is_done() {
+            self.keeping.settle().await;
+        }
+        self.order.shelf.put(groups);
+        for (job, fault) in ended {
+            goes_on = goes_on && self.ended(job, fault).await;
+        }
+        let jobs = &self.jobs;
+        self.keeping.flush_ended(|job| jobs.contains_key(&job)).await;
+        goes_on
+    }
+
+    async fn ended(&mut self, job: JobId, fault: Option<Fault>) -> bool {
+        self.jobs.remove(&job);
+        let trouble = self.state.provider_of(job).zip(fault);
+        let kind = trouble.as_ref().map(|(provider, fault)| self.trouble(*provider, fault));
+        let goes_on = self.happened(Input::Ended { job, trouble: kind });
+        if let Some((provider, fault @ Fault::False(_))) = trouble {
+            self.shared.blame(provider, &self.order.id, &fault.to_string()).await;
+        }
+        goes_on
     }
 
     /// Tells what a provider did, and what that means.
-    async fn trouble(&mut self, provider: NodeKey, fault: &Fault) -> Trouble {
+    fn trouble(&mut self, provider: NodeKey, fault: &Fault) -> Trouble {
         let id = self.order.id;
         self.trouble = format!("the last provider, {provider}, was given up: {fault}");
         match fault {
@@ -246,7 +260,8 @@ impl Transfer {
                 self.shared.metrics.stalls.inc();
                 tracing::warn!(asset_id = %id, %provider, "a provider is given up: {fault}");
             }
-            Fault::False(_) => self.shared.blame(provider, &id, &fault.to_string()).await,
+            // It is reported once others have taken over.
+            Fault::False(_) => {}
         }
         Trouble::Unfit
     }

@@ -69,8 +69,9 @@ pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) const IDENTIFY_WITHIN: Duration = Duration::from_secs(10);
 /// A connection without any traffic of ours is kept: links are what liveness watches. A year stands for ever.
 pub(super) const IDLE_CONNECTION: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Streams on one connection: 128 requests, gossip, and the transfers of content. Each may buffer 256 KiB.
-pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 256;
+/// Streams on one connection: at most 200 requests and 128 transfers of content, gossip and what the library needs. Each
+/// may buffer 256 KiB. One more ends the connection, so nothing here may come near it.
+pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 384;
 /// Streams of one connection that are being negotiated.
 pub(super) const NEGOTIATING_STREAMS_MAX: usize = 64;
 /// Events of a connection that wait for the loop; then the connection itself waits.

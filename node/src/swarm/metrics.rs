@@ -25,6 +25,17 @@ pub struct Metrics {
     restarts: Counter,
     events_lost: Counter,
     streams: Family<Outcome, Counter>,
+    streams_open: Gauge,
+}
+
+/// Counts a stream for as long as it is held.
+#[derive(Debug)]
+pub(super) struct OpenStream(Gauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,7 +116,15 @@ impl Metrics {
         registry.register("swarm_requests_sent", "Requests to peers, by outcome", self.asked.clone());
         registry.register("swarm_requests_received", "Requests of peers, by outcome", self.answered.clone());
         registry.register("swarm_streams", "Streams that peers opened, by outcome", self.streams.clone());
+        let open = self.streams_open.clone();
+        registry.register("swarm_streams_open", "Streams of content held, in both directions", open);
         registry.register("swarm_offences", "What peers did wrong, by kind", self.offences.clone());
+    }
+
+    /// A stream of content is open until the guard is dropped.
+    pub(super) fn stream_open(&self) -> OpenStream {
+        self.streams_open.inc();
+        OpenStream(self.streams_open.clone())
     }
 
     pub(super) fn stream_taken(&self, outcome: &'static str) {

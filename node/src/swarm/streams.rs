@@ -15,12 +15,15 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::watch;
 
 use super::address::{node_key, peer_id};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, OpenStream};
 use super::{Attached, Error};
 
 /// A stream to a peer, half-duplex by agreement: the opener writes its question and closes its side, then reads the
 /// answer. An answer always begins with a status byte; an end before it means that the peer is busy.
-pub struct PeerStream(libp2p::Stream);
+pub struct PeerStream(
+    libp2p::Stream,
+    #[expect(dead_code, reason = "it counts as long as it is held")] OpenStream,
+);
 
 impl std::fmt::Debug for PeerStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,6 +65,7 @@ pub struct Incoming {
 pub(super) struct Opener {
     control: Control,
     protocol: StreamProtocol,
+    metrics: Metrics,
 }
 
 impl std::fmt::Debug for Opener {
@@ -75,16 +79,17 @@ impl Opener {
     pub(super) fn new(
         behaviour: &Behaviour,
         protocol: StreamProtocol,
+        metrics: Metrics,
     ) -> Result<(Self, IncomingStreams), AlreadyRegistered> {
         let mut control = behaviour.new_control();
         let incoming = control.accept(protocol.clone())?;
-        Ok((Self { control, protocol }, incoming))
+        Ok((Self { control, protocol, metrics }, incoming))
     }
 
     /// Opens a stream to a peer that is linked: to another one the library would dial without end and say nothing.
     pub(super) async fn open(mut self, peer: NodeKey) -> Result<PeerStream, Error> {
         match self.control.open_stream(peer_id(peer), self.protocol).await {
-            Ok(stream) => Ok(PeerStream(stream)),
+            Ok(stream) => Ok(PeerStream(stream, self.metrics.stream_open())),
             Err(OpenStreamError::UnsupportedProtocol(_)) => Err(Error::Refused),
             Err(error) => Err(Error::Unreachable(error.to_string())),
         }
@@ -103,7 +108,7 @@ pub(super) async fn hand_up(
         let to = attached.borrow().streams.clone();
         let outcome = match to.as_ref().map(Sender::try_reserve) {
             Some(Ok(room)) => {
-                room.send(Incoming { from, stream: PeerStream(stream) });
+                room.send(Incoming { from, stream: PeerStream(stream, metrics.stream_open()) });
                 "taken"
             }
             Some(Err(TrySendError::Full(()))) => "busy",

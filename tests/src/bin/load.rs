@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use assetmesh_tests::{batch_filter, document, load_documents, time_queries, upload_small};
+use assetmesh_tests::{
+    Federated, batch_filter, document, load_documents, time_federated, time_queries, upload_small,
+};
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
@@ -69,6 +71,18 @@ enum Load {
         #[arg(long)]
         filter: Option<String>,
     },
+    /// Queries of a whole federation, which is started for it, beside those of each node alone.
+    Federated {
+        /// How many nodes.
+        #[arg(long, default_value_t = 8)]
+        nodes: usize,
+        /// How many documents they hold together.
+        #[arg(long, default_value_t = 80_000)]
+        documents: u64,
+        /// How many queries.
+        #[arg(long, default_value_t = 1000)]
+        rounds: u64,
+    },
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
@@ -87,6 +101,11 @@ fn main() -> Result<()> {
         Load::Query { node, rounds, documents, filter: None } => {
             let filter = |round| batch_filter(round, documents);
             println!("{}", time_queries(node, rounds, Some(100), filter)?);
+        }
+        Load::Federated { nodes, documents, rounds } => {
+            let Federated { everywhere, slowest_alone } = time_federated(nodes, documents, rounds)?;
+            println!("everywhere: {everywhere}");
+            println!("slowest alone: {slowest_alone}");
         }
         Load::Query { node, rounds, filter: Some(filter), .. } => {
             let filter: Value = serde_json::from_str(&filter).context("--filter")?;

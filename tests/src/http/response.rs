@@ -37,7 +37,7 @@ impl Response {
         }
     }
 
-    fn read_head(stream: &mut impl BufRead) -> Result<Self> {
+    pub(super) fn read_head(stream: &mut impl BufRead) -> Result<Self> {
         let line = read_line(stream)?;
         let mut words = line.splitn(3, ' ');
         let version = words.next().unwrap_or_default();

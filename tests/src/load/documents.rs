@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 /// How many documents share one `asset_metadata.batch`: what the indexed query returns.
 const BATCH: u64 = 100;
 
-const TASKS: [&str; 5] = ["image-classification", "text-generation", "translation", "speech", "detection"];
+pub(crate) const TASKS: [&str; 5] =
+    ["image-classification", "text-generation", "translation", "speech", "detection"];
 const FRAMEWORKS: [&str; 4] = ["pytorch", "tensorflow", "jax", "onnx"];
-const LICENSES: [&str; 4] = ["apache-2.0", "mit", "proprietary", "cc-by-4.0"];
+pub(crate) const LICENSES: [&str; 4] = ["apache-2.0", "mit", "proprietary", "cc-by-4.0"];
 
 /// The external asset number `number`.
 #[must_use]

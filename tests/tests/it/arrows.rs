@@ -14,7 +14,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("node", &["assetmesh-protocol"]),
     ("http-api", &["assetmesh-node", "assetmesh-protocol"]),
     ("cli", &["assetmesh-http-api", "assetmesh-node", "assetmesh-protocol"]),
-    // The simulator runs the pure cores; everything else there drives the built binary.
+    // The simulator runs the pure cores, and a lying peer is a node; everything else there drives the built binary.
     ("tests", &["assetmesh-node", "assetmesh-protocol"]),
 ];
 
@@ -35,7 +35,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("bincode", &["protocol"]),
     ("ed25519-dalek", &["protocol"]),
     ("pcre2", &["protocol"]),
-    ("tokio", &["node", "http-api", "cli"]),
+    ("tokio", &["node", "http-api", "cli", "tests"]),
     ("jsonwebtoken", &["node"]),
     ("clap", &["cli", "tests"]),
     ("reqwest", &["http-api", "cli"]),

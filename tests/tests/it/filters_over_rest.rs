@@ -1,18 +1,16 @@
 //! The filter cases of `tests/data/mongo`, asked of a real node and of `assetmesh filter`: one engine,
 //! one answer. Over REST each document is the `asset_metadata` of an asset, and each path is prefixed.
 
-mod cases;
-mod prefix;
-
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use assetmesh_tests::conformance::cases::{Case, Collection, collections};
+use assetmesh_tests::conformance::prefix;
 use assetmesh_tests::{Method, Request, Response, binary, encode_segment};
 use serde_json::{Value, json};
 
 use crate::it::support::{TestNode, assert_failure};
-use cases::{Case, Collection, collections};
 
 #[test]
 fn a_node_answers_every_case() {

@@ -76,7 +76,7 @@ impl Blueprint {
         let key = self.keypair.public();
         let behaviour = Behaviour::new(&key, &self.names, self.mdns)
             .map_err(|(part, reason)| StartError::Setup { part, reason })?;
-        let (opener, incoming) = Opener::new(&behaviour.streams, self.names.streams())
+        let (opener, incoming) = Opener::new(&behaviour.streams, self.names.streams(), self.metrics.clone())
             .map_err(|error| setup("streams", error.to_string()))?;
         let connections = Connections::default();
         let handing_up = streams::hand_up(incoming, Arc::clone(&self.attached), self.metrics.clone());

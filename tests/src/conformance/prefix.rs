@@ -4,7 +4,9 @@ use serde_json::{Map, Value};
 
 const PREFIX: &str = "asset_metadata";
 
-pub(super) fn filter(filter: &Value) -> Value {
+/// The filter over `asset_metadata`.
+#[must_use]
+pub fn filter(filter: &Value) -> Value {
     let Some(members) = filter.as_object() else {
         return filter.clone();
     };
@@ -24,7 +26,9 @@ fn branches(value: &Value) -> Value {
     value.as_array().map_or_else(|| value.clone(), |list| list.iter().map(filter).collect())
 }
 
-pub(super) fn sort(sort: &Value) -> Value {
+/// The sort over `asset_metadata`.
+#[must_use]
+pub fn sort(sort: &Value) -> Value {
     sort.as_object().map_or_else(
         || sort.clone(),
         |keys| {
@@ -62,21 +66,27 @@ fn field_path(text: &str) -> String {
     }
 }
 
-#[test]
-fn paths_move_down_and_nothing_else_does() {
+#[cfg(test)]
+mod tests {
     use serde_json::json;
-    let moved = filter(&json!({
-        "a.b": {"$elemMatch": {"c": 1}},
-        "$or": [{"d": "$e"}, {"$comment": "f"}],
-        "$expr": {"$eq": ["$g.h", {"$literal": "$i"}, "$$ROOT.j", "$$this", "k"]},
-    }));
-    let expected = json!({
-        "asset_metadata.a.b": {"$elemMatch": {"c": 1}},
-        "$or": [{"asset_metadata.d": "$e"}, {"$comment": "f"}],
-        "$expr": {"$eq": [
-            "$asset_metadata.g.h", {"$literal": "$i"}, "$$ROOT.asset_metadata.j", "$$this", "k",
-        ]},
-    });
-    assert_eq!(moved, expected);
-    assert_eq!(sort(&json!({"a": -1})), json!({"asset_metadata.a": -1}));
+
+    use super::*;
+
+    #[test]
+    fn paths_move_down_and_nothing_else_does() {
+        let moved = filter(&json!({
+            "a.b": {"$elemMatch": {"c": 1}},
+            "$or": [{"d": "$e"}, {"$comment": "f"}],
+            "$expr": {"$eq": ["$g.h", {"$literal": "$i"}, "$$ROOT.j", "$$this", "k"]},
+        }));
+        let expected = json!({
+            "asset_metadata.a.b": {"$elemMatch": {"c": 1}},
+            "$or": [{"asset_metadata.d": "$e"}, {"$comment": "f"}],
+            "$expr": {"$eq": [
+                "$asset_metadata.g.h", {"$literal": "$i"}, "$$ROOT.asset_metadata.j", "$$this", "k",
+            ]},
+        });
+        assert_eq!(moved, expected);
+        assert_eq!(sort(&json!({"a": -1})), json!({"asset_metadata.a": -1}));
+    }
 }

@@ -1,4 +1,4 @@
-//! Reads the three files of cases into one form.
+//! Reads the files of cases into one form. They are part of this crate, so a file that cannot be read cannot be built.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,34 @@ use serde_json::value::RawValue;
 
 /// Documents, and the cases that are asked of them.
 #[derive(Debug, Default)]
-pub(super) struct Collection {
-    pub(super) documents: Vec<Value>,
+pub struct Collection {
+    /// The documents; their index is their name.
+    pub documents: Vec<Value>,
     /// The same, one a line.
-    pub(super) lines: String,
-    pub(super) cases: Vec<Case>,
+    pub lines: String,
+    /// What is asked of them.
+    pub cases: Vec<Case>,
 }
 
 /// One question. `expect` holds indexes of documents, in order; none if it must be refused.
 #[derive(Debug)]
-pub(super) struct Case {
-    pub(super) id: String,
+pub struct Case {
+    /// Its name in the file.
+    pub id: String,
     /// As it stands in the file: some are too deep to be read here.
-    pub(super) filter: String,
-    pub(super) sort: Option<Value>,
-    pub(super) skip: Option<i64>,
-    pub(super) limit: Option<i64>,
-    pub(super) projection: Option<Value>,
-    pub(super) expect: Option<Vec<usize>>,
-    pub(super) expect_docs: Option<Vec<Value>>,
+    pub filter: String,
+    /// Paths and directions.
+    pub sort: Option<Value>,
+    /// Rows to leave out.
+    pub skip: Option<i64>,
+    /// Rows to give; 0 is no limit.
+    pub limit: Option<i64>,
+    /// Which members to show.
+    pub projection: Option<Value>,
+    /// The matching documents.
+    pub expect: Option<Vec<usize>>,
+    /// What is shown of them.
+    pub expect_docs: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,8 +60,13 @@ struct RawCase {
     error: bool,
 }
 
-pub(super) fn collections() -> Vec<Collection> {
-    let documents: Vec<RawDocument> = read(include_str!("../../../data/mongo/docs.json"));
+/// All collections with their cases.
+///
+/// # Panics
+/// If a file is not what it is known to be.
+#[must_use]
+pub fn collections() -> Vec<Collection> {
+    let documents: Vec<RawDocument> = read(include_str!("../../data/mongo/docs.json"));
     let mut collections: BTreeMap<String, Collection> = BTreeMap::new();
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for RawDocument { id, coll, doc } in documents {
@@ -60,14 +74,14 @@ pub(super) fn collections() -> Vec<Collection> {
         places.insert(id, collection.documents.len());
         collection.documents.push(doc);
     }
-    let fuzz: BTreeMap<String, Vec<Value>> = read(include_str!("../../../data/mongo/fuzz_docs.json"));
+    let fuzz: BTreeMap<String, Vec<Value>> = read(include_str!("../../data/mongo/fuzz_docs.json"));
     for (name, documents) in fuzz {
         collections.entry(name).or_default().documents = documents;
     }
     for text in [
-        include_str!("../../../data/mongo/cases_public.json"),
-        include_str!("../../../data/mongo/sort_public.json"),
-        include_str!("../../../data/mongo/fuzz_public.json"),
+        include_str!("../../data/mongo/cases_public.json"),
+        include_str!("../../data/mongo/sort_public.json"),
+        include_str!("../../data/mongo/fuzz_public.json"),
     ] {
         for raw in read::<Vec<RawCase>>(text) {
             let collection = collections.get_mut(&raw.coll).expect("a case names its documents");
@@ -81,14 +95,17 @@ pub(super) fn collections() -> Vec<Collection> {
 }
 
 fn read<T: for<'a> Deserialize<'a>>(text: &str) -> T {
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).expect("the file is JSON of this form")
 }
 
 impl RawCase {
     fn into_case(self, places: &BTreeMap<String, usize>) -> Case {
         let place = |expected: &Value| match expected.as_str() {
             Some(id) => places[id],
-            None => usize::try_from(expected.as_u64().unwrap()).unwrap(),
+            None => {
+                let number = expected.as_u64().expect("an id or an index");
+                usize::try_from(number).expect("an index fits")
+            }
         };
         let mut expect: Option<Vec<usize>> =
             self.expect.as_ref().map(|expected| expected.iter().map(place).collect());
