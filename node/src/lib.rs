@@ -12,6 +12,7 @@ mod node;
 mod peers;
 pub mod query;
 pub mod registry;
+pub mod staging;
 pub mod storage;
 pub mod swarm;
 mod sweeper;

@@ -68,6 +68,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("liveness", &["actor", "clock", "identity", "swarm"]),
     ("query", &["actor", "catalog", "clock", "liveness", "registry", "swarm"]),
     ("fetch", &["actor", "blobs", "catalog", "liveness", "swarm"]),
+    ("staging", &["actor"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     (
