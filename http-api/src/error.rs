@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use assetmesh_node::{blobs, catalog, fetch, query, registry};
+use assetmesh_node::{blobs, catalog, fetch, query, registry, tokens};
 use assetmesh_protocol::asset::AssetError;
 use assetmesh_protocol::document::JsonError;
 use assetmesh_protocol::filter::{FilterError, SortError};
 use assetmesh_protocol::registry::EntryError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
@@ -99,6 +99,40 @@ impl ApiError {
     /// The client has no right to this (403).
     pub(crate) fn forbidden(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", sentence)
+    }
+
+    /// The client brings no token where one is needed (401).
+    pub(crate) fn no_token() -> Self {
+        let sentence = "this needs a bearer token: send `Authorization: Bearer <token>`";
+        // RFC 6750, 3.1: who did not try to authenticate is told no error code.
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"assetmesh\""))
+    }
+
+    /// The Authorization header is not one bearer token (401).
+    pub(crate) fn bad_authorization() -> Self {
+        Self::invalid_token("send one Authorization header of the form `Bearer <token>`")
+    }
+
+    fn invalid_token(sentence: impl Into<Cow<'static, str>>) -> Self {
+        const CHALLENGE: &str = "Bearer realm=\"assetmesh\", error=\"invalid_token\"";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_token", sentence)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+    }
+
+    /// The token is good, but grants something else (403).
+    pub(crate) fn insufficient_scope(scope: &'static str) -> Self {
+        let error = Self::new(
+            StatusCode::FORBIDDEN,
+            "insufficient_scope",
+            format!("the token lacks the scope `{scope}`"),
+        );
+        let challenge =
+            format!("Bearer realm=\"assetmesh\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        match HeaderValue::try_from(challenge) {
+            Ok(value) => error.with(WWW_AUTHENTICATE, value),
+            Err(_) => error,
+        }
     }
 
     /// The service of an entry is not well, cannot be reached, or must not be called (503).
@@ -392,6 +426,15 @@ impl From<fetch::Error> for ApiError {
             }
             Error::Busy => Self::busy(),
             Error::Stopped => Self::stopped(error),
+        }
+    }
+}
+
+impl From<tokens::Error> for ApiError {
+    fn from(error: tokens::Error) -> Self {
+        match error {
+            tokens::Error::Unreadable(_) => Self::stopped(error),
+            _ => Self::invalid_token(error.to_string()),
         }
     }
 }

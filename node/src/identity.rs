@@ -53,14 +53,28 @@ impl Identity {
     /// # Errors
     /// When the file cannot be read or written, is open to others, or holds no key.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, IdentityError> {
+        match Self::load(data_dir)? {
+            Some(identity) => Ok(identity),
+            None => create_key(data_dir, &data_dir.join(KEY_FILE)).map(Self::of),
+        }
+    }
+
+    /// Reads the key of the data directory; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is open to others, or holds no key.
+    pub fn load(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
         let path = data_dir.join(KEY_FILE);
-        let keypair = match File::open(&path) {
-            Ok(file) => read_key(file, &path)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => create_key(data_dir, &path)?,
-            Err(source) => return Err(IdentityError::Io { path, source }),
-        };
+        match File::open(&path) {
+            Ok(file) => read_key(file, &path).map(Self::of).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(IdentityError::Io { path, source }),
+        }
+    }
+
+    fn of(keypair: Keypair) -> Self {
         let assets_db_id = AssetsDbId::of_public_key(&keypair.public().encode_protobuf());
-        Ok(Self { keypair, assets_db_id })
+        Self { keypair, assets_db_id }
     }
 
     /// The libp2p name of this node.
@@ -93,6 +107,11 @@ impl Identity {
         let secret = pair.secret();
         let secret = secret.as_ref().try_into().expect("an ed25519 secret key has 32 bytes");
         OwnerKey::new(secret, network)
+    }
+
+    /// Signs a token of this node. What is signed begins with a base64url text, as nothing else does that the key signs.
+    pub(crate) fn sign(&self, token: &[u8]) -> Vec<u8> {
+        self.keypair.sign(token).expect("an ed25519 key signs everything")
     }
 
     /// A secret for one purpose, which nobody without the node key can compute.

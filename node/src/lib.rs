@@ -1,4 +1,4 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, tokens, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -16,6 +16,7 @@ pub mod staging;
 pub mod storage;
 pub mod swarm;
 mod sweeper;
+pub mod tokens;
 pub mod verify;
 
 pub use node::{Config, Node, NodeFacts, StartError};

@@ -19,6 +19,7 @@ use crate::liveness::{self, Liveness};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
 use crate::swarm::{self, Swarm};
+use crate::tokens::{self, Tokens};
 use crate::{members, sweeper};
 
 /// Everything a node is told before it starts.
@@ -48,6 +49,8 @@ pub struct Config {
     pub fetch: fetch::Config,
     /// The sweeper.
     pub sweeper: sweeper::Config,
+    /// Whose tokens are accepted.
+    pub tokens: tokens::Config,
 }
 
 impl Default for Config {
@@ -65,6 +68,7 @@ impl Default for Config {
             catalog: catalog::Config::default(),
             fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
+            tokens: tokens::Config::default(),
         }
     }
 }
@@ -117,6 +121,9 @@ pub enum StartError {
     /// The catalog did not start.
     #[error(transparent)]
     Catalog(#[from] catalog::StartError),
+    /// Tokens cannot be checked.
+    #[error(transparent)]
+    Tokens(#[from] tokens::ShelfError),
 }
 
 /// What a node says of itself.
@@ -169,6 +176,7 @@ struct Inner {
     liveness: Liveness,
     queries: Queries,
     fetch: Fetch,
+    tokens: Tokens,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -201,11 +209,10 @@ impl Node {
         let about = config.about(&name, &public_url);
         let registry_config = registry::Config::new(swarm.network_id(), about);
         let registry = Registry::start(&mut tasks, &catalog, &identity, &swarm, registry_config)?;
-        let setup = liveness::Setup {
-            network: swarm.network_id(),
-            members: members::start(&mut tasks, &registry),
-            config: config.liveness.clone(),
-        };
+        let members = members::start(&mut tasks, &registry);
+        let network_name = &config.swarm.network;
+        let tokens = Tokens::start(&data_dir, &identity, network_name, members.clone(), &config.tokens)?;
+        let setup = liveness::Setup { network: swarm.network_id(), members, config: config.liveness.clone() };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
         let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
         let network = (&swarm, &registry, &liveness);
@@ -227,6 +234,7 @@ impl Node {
             liveness,
             queries,
             fetch,
+            tokens,
             started,
             tasks,
         };
@@ -292,6 +300,12 @@ impl Node {
     #[must_use]
     pub fn queries(&self) -> &Queries {
         &self.inner.queries
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
     }
 
     /// Content of other nodes.

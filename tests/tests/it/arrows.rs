@@ -36,6 +36,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["protocol"]),
     ("pcre2", &["protocol"]),
     ("tokio", &["node", "http-api", "cli"]),
+    ("jsonwebtoken", &["node"]),
     ("clap", &["cli", "tests"]),
     ("reqwest", &["http-api", "cli"]),
     ("tracing-subscriber", &["cli"]),
@@ -70,12 +71,13 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("fetch", &["actor", "blobs", "catalog", "liveness", "swarm"]),
     ("staging", &["actor"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
+    ("tokens", &["clock", "identity"]),
     ("verify", &["actor", "blobs", "catalog", "storage"]),
     (
         "node",
         &[
             "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "query",
-            "registry", "storage", "swarm", "sweeper", "verify",
+            "registry", "storage", "swarm", "sweeper", "tokens", "verify",
         ],
     ),
     ("peers", &["clock", "identity", "liveness", "node", "registry"]),

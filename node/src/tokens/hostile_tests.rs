@@ -1,0 +1,1 @@
+//! A thousand hostile tokens, none of which may be accepted.
