@@ -8,7 +8,7 @@ mod ledger;
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use assetmesh_protocol::ids::AssetId;
@@ -177,7 +177,8 @@ impl Staging {
             return Err(Error::TooMany(assets, max));
         }
         self.shared.ledger().enter()?;
-        Ok(Invocation { place: Some(Place { shared: Arc::clone(&self.shared), bytes: 0 }), folder: None })
+        let place = Place { shared: Arc::clone(&self.shared), bytes: 0 };
+        Ok(Invocation { id: Uuid::new_v4(), place: Some(place), folder: None })
     }
 
     /// Invocations and bytes that are held now.
@@ -203,24 +204,32 @@ impl Drop for Place {
 /// One invocation: its place and its folder. Dropping it removes the folder soon; [`Invocation::close`] waits for that.
 #[derive(Debug)]
 pub struct Invocation {
+    id: Uuid,
     place: Option<Place>,
     folder: Option<Folder>,
 }
 
 impl Invocation {
-    /// Makes the folder and sets room aside for its files. Nobody else may enter the folder yet.
+    /// Names the invocation, and its folder.
+    #[must_use]
+    pub const fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Makes the folder and sets room aside for its files. Nobody else may enter the folder yet. Gives its path.
     ///
     /// # Errors
     /// There is no room, or the disk says no.
-    pub async fn open(&mut self, bytes: u64) -> Result<Opened, Error> {
+    pub async fn open(&mut self, bytes: u64) -> Result<PathBuf, Error> {
         let place = self.place.as_mut().ok_or_else(closed)?;
         place.shared.ledger().claim(bytes)?;
         place.bytes += bytes;
         let shared = Arc::clone(&place.shared);
-        let folder = blocking(move || shared.root.make()).await?;
-        let opened = Opened { id: folder.id(), path: folder.path().to_owned() };
+        let id = self.id;
+        let folder = blocking(move || shared.root.make(id)).await?;
+        let path = folder.path().to_owned();
         self.folder = Some(folder);
-        Ok(opened)
+        Ok(path)
     }
 
     /// Writes one file. The bytes are hashed while they are written; wrong ones never stay.
@@ -277,23 +286,6 @@ impl Invocation {
 impl Drop for Invocation {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// A folder that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
-    /// Names the invocation, and its folder.
-    pub id: Uuid,
-    /// Where the folder is; absolute.
-    pub path: PathBuf,
-}
-
-impl Opened {
-    /// The path as text for a header.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -24,8 +24,6 @@ const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
 const OPEN_FILE: Mode = Mode::from_raw_mode(0o644);
 /// A container that still writes can make a removal fail; it loses its connection before, so it soon ends.
 const REMOVALS: usize = 5;
-/// Names taken by others are a matter of chance that does not happen twice.
-const NAMES: usize = 4;
 
 /// The folder of the folders.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl Root {
             rustix::fs::fchmod(&folder, ROOT_FOLDER).map_err(|error| failed(error.into()))?;
         }
         let root = Self { path: absolute, folder };
-        let trial = root.make().map_err(|source| match source.kind() {
+        let trial = root.make(Uuid::new_v4()).map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => failed(source),
             _ => OpenError::NoLocks { path: path.to_owned(), source },
         })?;
@@ -59,24 +57,26 @@ impl Root {
     }
 
     /// Makes a folder that only this process may enter, and locks it.
-    pub(super) fn make(&self) -> io::Result<Folder> {
-        let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
-        for _ in 0..NAMES {
-            let id = Uuid::new_v4();
-            let name = id.to_string();
-            rustix::fs::mkdirat(&self.folder, &name, PRIVATE_FOLDER)?;
-            match self.lock(&name) {
-                Ok(Some(folder)) => return Ok(Folder::new(id, self.path.join(name), folder)),
-                // A neighbour that starts just now took it for a dead one's.
-                Ok(None) => {}
-                Err(error) => {
-                    // Where locks do not work, nothing is left.
-                    let _ = rustix::fs::unlinkat(&self.folder, &name, AtFlags::REMOVEDIR);
-                    last = error;
-                }
+    pub(super) fn make(&self, id: Uuid) -> io::Result<Folder> {
+        let name = id.to_string();
+        // A sweep waits while a folder is there that is not locked yet.
+        let _turn = self.turn(FlockOperation::LockShared)?;
+        rustix::fs::mkdirat(&self.folder, &name, PRIVATE_FOLDER)?;
+        match self.lock(&name) {
+            Ok(Some(folder)) => Ok(Folder::new(self.path.join(name), folder)),
+            failed => {
+                // Where locks do not work, nothing is left.
+                let _ = rustix::fs::unlinkat(&self.folder, &name, AtFlags::REMOVEDIR);
+                failed.and_then(|_| Err(io::ErrorKind::ResourceBusy.into()))
             }
         }
-        Err(last)
+    }
+
+    /// A lock on the root itself, of its own for each who asks.
+    fn turn(&self, operation: FlockOperation) -> io::Result<OwnedFd> {
+        let root = rustix::fs::openat(&self.folder, ".", FOLDER, Mode::empty())?;
+        rustix::fs::flock(&root, operation)?;
+        Ok(root)
     }
 
     /// The folder of that name, locked; `None` if a live process holds it or it is gone.
@@ -87,12 +87,16 @@ impl Root {
             Err(error) => return Err(error.into()),
         };
         match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Ok(()) => Ok(Some(folder)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        let is_there = rustix::fs::fstat(&folder)?.st_nlink > 0;
-        Ok(is_there.then_some(folder))
+    }
+
+    /// The folder of that name, if its process is gone.
+    fn left_behind(&self, name: &str) -> io::Result<Option<OwnedFd>> {
+        let _turn = self.turn(FlockOperation::LockExclusive)?;
+        self.lock(name)
     }
 
     /// Removes the folders of processes that are gone. What is not named like an invocation stays.
@@ -105,8 +109,8 @@ impl Root {
                 continue;
             }
             let path = entry.path();
-            match self.lock(&id.to_string()) {
-                Ok(Some(folder)) => match Folder::new(id, path.clone(), folder).remove() {
+            match self.left_behind(&id.to_string()) {
+                Ok(Some(folder)) => match Folder::new(path.clone(), folder).remove() {
                     Ok(()) => removed += 1,
                     Err(error) => {
                         tracing::warn!(%error, folder = %path.display(), "a staged folder cannot be removed");
@@ -130,19 +134,14 @@ fn invocation(name: &str) -> Option<Uuid> {
 /// The folder of one invocation. Whoever holds it holds its lock.
 #[derive(Debug)]
 pub(super) struct Folder {
-    id: Uuid,
     path: PathBuf,
     folder: OwnedFd,
     is_removed: bool,
 }
 
 impl Folder {
-    fn new(id: Uuid, path: PathBuf, folder: OwnedFd) -> Self {
-        Self { id, path, folder, is_removed: false }
-    }
-
-    pub(super) const fn id(&self) -> Uuid {
-        self.id
+    fn new(path: PathBuf, folder: OwnedFd) -> Self {
+        Self { path, folder, is_removed: false }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -68,16 +68,16 @@ fn mode(path: &Path) -> u32 {
 async fn a_container_finds_what_was_staged_and_nothing_stays() {
     let stage = Stage::new();
     let mut invocation = stage.staging.enter(2).unwrap();
-    let opened = invocation.open(30).await.unwrap();
-    assert_eq!(opened.path(), stage.root().join(opened.id.to_string()));
-    assert_eq!(mode(opened.path()), 0o700, "nobody looks in before all is there");
+    let path = invocation.open(30).await.unwrap();
+    assert_eq!(path, stage.root().join(invocation.id().to_string()));
+    assert_eq!(mode(&path), 0o700, "nobody looks in before all is there");
     let (one, two) = (content(b"a cat of 17 bytes"), content(b""));
     invocation.add(one, pieces(b"a cat of 17 bytes")).await.unwrap();
     invocation.add(two, pieces(b"")).await.unwrap();
     invocation.publish().unwrap();
     assert_eq!(mode(&stage.root()), 0o755);
-    assert_eq!(mode(opened.path()), 0o777);
-    let file = opened.path().join(one.asset.to_string());
+    assert_eq!(mode(&path), 0o777);
+    let file = path.join(one.asset.to_string());
     assert_eq!((fs::read(&file).unwrap(), mode(&file)), (b"a cat of 17 bytes".to_vec(), 0o644));
     assert_eq!(stage.staging.held(), (1, 30));
     invocation.close().await;
@@ -91,7 +91,7 @@ async fn what_the_container_leaves_goes_too_and_links_are_not_followed() {
     let outside = stage.folder.path().join("outside");
     fs::write(&outside, "stays").unwrap();
     let mut invocation = stage.staging.enter(0).unwrap();
-    let path = invocation.open(0).await.unwrap().path;
+    let path = invocation.open(0).await.unwrap();
     fs::create_dir_all(path.join("a/b")).unwrap();
     fs::write(path.join("a/b/c"), "x").unwrap();
     symlink(stage.folder.path(), path.join("a/up")).unwrap();
@@ -109,7 +109,7 @@ async fn what_the_container_leaves_goes_too_and_links_are_not_followed() {
 async fn wrong_bytes_are_named_and_never_readable(#[case] sent: &'static [u8], #[case] size: u64) {
     let stage = Stage::new();
     let mut invocation = stage.staging.enter(1).unwrap();
-    let path = invocation.open(size).await.unwrap().path;
+    let path = invocation.open(size).await.unwrap();
     let content = Content { size, ..content(b"right bytes") };
     let error = invocation.add(content, pieces(sent)).await.unwrap_err();
     assert!(matches!(error, Error::Damaged(asset) if asset == content.asset), "{error}");
@@ -153,7 +153,7 @@ async fn what_ends_after_the_stop_is_removed_too() {
 #[tokio::test]
 async fn a_folder_whose_maker_was_given_up_is_removed() {
     let stage = Stage::new();
-    let path = stage.staging.shared.root.make().unwrap().path().to_owned();
+    let path = stage.staging.shared.root.make(Uuid::new_v4()).unwrap().path().to_owned();
     assert!(!path.exists() && stage.names().is_empty());
 }
 
@@ -186,7 +186,8 @@ async fn the_folders_of_a_dead_process_go_and_nothing_else() {
     symlink(root.join("models"), root.join(link.to_string())).unwrap();
     fs::write(root.join(file.to_string()), "x").unwrap();
     let mut living = stage.staging.enter(0).unwrap();
-    let living_id = living.open(0).await.unwrap().id;
+    living.open(0).await.unwrap();
+    let living_id = living.id();
 
     let mut tasks = Tasks::default();
     let neighbour = start(&mut tasks, &root, Config::default()).unwrap();
@@ -211,7 +212,7 @@ async fn neighbours_that_start_all_the_time_take_no_folder_away() {
     let mut made = 0;
     while !neighbour.is_finished() || made == 0 {
         let mut invocation = stage.staging.enter(0).unwrap();
-        let path = invocation.open(0).await.unwrap().path;
+        let path = invocation.open(0).await.unwrap();
         fs::write(path.join("result"), "x").unwrap();
         invocation.close().await;
         made += 1;
