@@ -283,10 +283,10 @@ impl Blobs {
         self.ask(|reply| Message::Remove { id, reply }).await?
     }
 
-    /// Registers who knows the records. Until then every blob counts as needed. The check runs on the
-    /// writer thread and must not wait for this store.
-    pub fn set_referenced(&self, check: Check) {
-        self.shared.referenced.set(check);
+    /// Registers one who knows records; a blob goes when none of them names it. Until there is one every blob counts
+    /// as needed. The check runs on the writer thread and must not wait for this store.
+    pub fn add_referenced(&self, check: Check) {
+        self.shared.referenced.add(check);
     }
 
     /// Removes every blob that no record names, and waits until all that was unfinished is cleared.

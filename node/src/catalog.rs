@@ -264,7 +264,7 @@ impl Catalog {
             Inner { store, fresh, sender, blobs, owner, cursors, readers, threads_per_query, damaged_rows };
         let catalog = Self { inner: Arc::new(inner) };
         let held = catalog.inner.store.clone();
-        catalog.inner.blobs.set_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(Into::into)));
+        catalog.inner.blobs.add_referenced(Arc::new(move |blob| is_held(&held, blob).map_err(Into::into)));
         Ok(catalog)
     }
 

@@ -3,6 +3,7 @@
 
 mod actor;
 mod ask;
+mod direct;
 mod metrics;
 mod search;
 mod serve;
@@ -32,7 +33,7 @@ use crate::liveness::Peers;
 use crate::swarm::{STREAMS_WAITING_MAX, Swarm};
 use actor::Question;
 use search::Search;
-use shared::Shared;
+use shared::{Allowed, Private, Shared};
 use shelf::Consumer;
 
 pub use metrics::Metrics;
@@ -127,6 +128,7 @@ impl Found {
 pub struct Fetch {
     mailbox: Mailbox<Question>,
     metrics: Metrics,
+    shared: Arc<Shared>,
 }
 
 impl Fetch {
@@ -147,13 +149,20 @@ impl Fetch {
             catalog: stores.1.clone(),
             peers,
             metrics: metrics.clone(),
+            private: Private::default(),
         });
         let (to, incoming) = mpsc::channel(STREAMS_WAITING_MAX);
         swarm.attach_streams(to);
         let serving = Arc::clone(&shared);
         tasks.run("content for peers", |stop| serve::run(serving, incoming, stop));
-        let mailbox = tasks.start("fetch", MAILBOX, |inbox, stop| actor::run(shared, inbox, stop));
-        Self { mailbox, metrics }
+        let working = Arc::clone(&shared);
+        let mailbox = tasks.start("fetch", MAILBOX, |inbox, stop| actor::run(working, inbox, stop));
+        Self { mailbox, metrics, shared }
+    }
+
+    /// Registers who knows content that no public record names, and which peers may have it. Without one, none may.
+    pub(crate) fn allow_private(&self, allowed: Allowed) {
+        self.shared.private.set(allowed);
     }
 
     /// Finds out who holds a blob. Answers as soon as one member has proven that it does.

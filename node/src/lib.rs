@@ -1,4 +1,5 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, tokens, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, tokens,
+//! nvcf, sweeper. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -9,6 +10,7 @@ pub mod identity;
 pub mod liveness;
 mod members;
 mod node;
+pub mod nvcf;
 mod peers;
 pub mod query;
 pub mod registry;

@@ -16,8 +16,11 @@ use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::nvcf::{self, Nvcf};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
+use crate::staging::{self, Staging};
+use crate::storage::StoreError;
 use crate::swarm::{self, Swarm};
 use crate::tokens::{self, Tokens};
 use crate::{members, sweeper};
@@ -51,6 +54,12 @@ pub struct Config {
     pub sweeper: sweeper::Config,
     /// Whose tokens are accepted.
     pub tokens: tokens::Config,
+    /// Input assets.
+    pub nvcf: nvcf::Config,
+    /// Where invocations find their assets; `None` means `staging` in the data directory.
+    pub asset_root: Option<PathBuf>,
+    /// How much may be staged.
+    pub staging: staging::Config,
 }
 
 impl Default for Config {
@@ -69,11 +78,19 @@ impl Default for Config {
             fetch: fetch::Config::default(),
             sweeper: sweeper::Config::default(),
             tokens: tokens::Config::default(),
+            nvcf: nvcf::Config::default(),
+            asset_root: None,
+            staging: staging::Config::default(),
         }
     }
 }
 
 impl Config {
+    /// Where invocations find their assets.
+    fn asset_root(&self) -> PathBuf {
+        self.asset_root.clone().unwrap_or_else(|| self.data_dir.join("staging"))
+    }
+
     /// The name for people; without one the first part of the id tells nodes apart.
     fn name(&self, identity: &Identity) -> String {
         if self.name.is_empty() {
@@ -124,6 +141,12 @@ pub enum StartError {
     /// Tokens cannot be checked.
     #[error(transparent)]
     Tokens(#[from] tokens::ShelfError),
+    /// The folder for invocations cannot be used.
+    #[error(transparent)]
+    Staging(#[from] staging::OpenError),
+    /// Input assets cannot be kept.
+    #[error("input assets: {0}")]
+    Nvcf(StoreError),
 }
 
 /// What a node says of itself.
@@ -177,6 +200,8 @@ struct Inner {
     queries: Queries,
     fetch: Fetch,
     tokens: Tokens,
+    nvcf: Nvcf,
+    staging: Staging,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -219,6 +244,9 @@ impl Node {
         let queries = Queries::start(&mut tasks, own, catalog.clone(), network, config.query.clone());
         let stores = (&blobs, &catalog);
         let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
+        let setup = nvcf_setup(&identity, &tokens, &liveness, &config);
+        let nvcf = Nvcf::start(&mut tasks, stores, (&swarm, &fetch), setup).map_err(StartError::Nvcf)?;
+        let staging = Staging::start(&mut tasks, &config.asset_root(), config.staging.clone())?;
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
@@ -235,6 +263,8 @@ impl Node {
             queries,
             fetch,
             tokens,
+            nvcf,
+            staging,
             started,
             tasks,
         };
@@ -308,6 +338,18 @@ impl Node {
         &self.inner.tokens
     }
 
+    /// Folders for invocations.
+    #[must_use]
+    pub fn staging(&self) -> &Staging {
+        &self.inner.staging
+    }
+
+    /// Input assets of accounts.
+    #[must_use]
+    pub fn nvcf(&self) -> &Nvcf {
+        &self.inner.nvcf
+    }
+
     /// Content of other nodes.
     #[must_use]
     pub fn fetch(&self) -> &Fetch {
@@ -373,5 +415,15 @@ impl Node {
         self.inner.liveness.register(metrics);
         self.inner.queries.register(metrics);
         self.inner.fetch.metrics().register(metrics);
+    }
+}
+
+fn nvcf_setup(identity: &Identity, tokens: &Tokens, liveness: &Liveness, config: &Config) -> nvcf::Setup {
+    let tokens = tokens.clone();
+    nvcf::Setup {
+        secret: identity.secret("assetmesh 2026 upload urls of input assets"),
+        trust: nvcf::Trust::new(move |node| tokens.trusts_node(node)),
+        peers: liveness.watch(),
+        config: config.nvcf.clone(),
     }
 }

@@ -8,7 +8,7 @@ mod ledger;
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use assetmesh_protocol::ids::AssetId;
@@ -26,9 +26,6 @@ use ledger::{Ledger, Limits};
 /// How much may be staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The folder that holds the folders of invocations; made if its parent is there. A local file system: its locks
-    /// tell a live process from a dead one.
-    pub root: PathBuf,
     /// Invocations that may have a folder at once. 128: each holds a connection to a container, and few containers do
     /// more than that at once.
     pub invocations_max: usize,
@@ -42,13 +39,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            root: PathBuf::from("assetmesh-data/staging"),
-            invocations_max: 128,
-            bytes_max: 64 << 30,
-            assets_max: 100,
-            writers_max: 4,
-        }
+        Self { invocations_max: 128, bytes_max: 64 << 30, assets_max: 100, writers_max: 4 }
     }
 }
 
@@ -147,16 +138,17 @@ impl Shared {
 }
 
 impl Staging {
-    /// Opens the folder, makes it if absent, and removes what processes that are gone have left there. Must be called
-    /// inside a tokio runtime.
+    /// Opens the folder that holds the folders of invocations, makes it if absent, and removes what processes that are
+    /// gone have left there. Its file system must be a local one: locks tell a live process from a dead one. Must be
+    /// called inside a tokio runtime.
     ///
     /// # Errors
     /// The folder cannot be used.
-    pub fn start(tasks: &mut Tasks, config: Config) -> Result<Self, OpenError> {
-        let root = Root::open(&config.root)?;
-        let swept = root.sweep().map_err(|source| OpenError::Io { path: config.root.clone(), source })?;
+    pub fn start(tasks: &mut Tasks, path: &Path, config: Config) -> Result<Self, OpenError> {
+        let root = Root::open(path)?;
+        let swept = root.sweep().map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         if swept > 0 {
-            tracing::info!(folders = swept, root = %config.root.display(), "removed what an earlier run staged");
+            tracing::info!(folders = swept, root = %path.display(), "removed what an earlier run staged");
         }
         // Each folder has its place in the queue from the start, so that no removal ever finds it full.
         let (leftovers, inbox) = mpsc::channel(config.invocations_max.max(1));

@@ -261,6 +261,8 @@ pub enum Service {
     Query,
     /// Changes of assets that belong to another node.
     Write,
+    /// Where the input assets of an account are.
+    Nvcf,
 }
 
 impl Service {
@@ -272,6 +274,7 @@ impl Service {
             Self::Forward => "forward",
             Self::Query => "query",
             Self::Write => "write",
+            Self::Nvcf => "nvcf",
         }
     }
 }

@@ -32,6 +32,14 @@ pub enum BlobWant {
         /// The byte after the last.
         end: u64,
     },
+    /// As [`BlobWant::Range`], of content that no public record need name: given only to a peer that may speak for
+    /// the accounts of the asked node.
+    Private {
+        /// The first byte.
+        start: u64,
+        /// The byte after the last.
+        end: u64,
+    },
 }
 
 impl BlobAsk {
@@ -178,6 +186,9 @@ mod tests {
         golden.extend_from_slice(&[3, 4, 0, 0, 0, 0, 0, 0]);
         let range = BlobWant::Range { start: 0x201, end: 0x403 };
         assert_eq!(BlobAsk::new(&id, range).encode().unwrap(), golden);
+        golden[33] = 2;
+        let private = BlobWant::Private { start: 0x201, end: 0x403 };
+        assert_eq!(BlobAsk::new(&id, private).encode().unwrap(), golden);
         let mut golden = vec![31, 0, 1, 1, 2, 0, 0, 0, 0, 0, 0];
         golden.extend_from_slice(b"\x03\0\0\0\0\0\0\0a.b\x03\0\0\0\0\0\0\0x/y");
         assert_eq!(head().encode().unwrap(), golden);

@@ -10,5 +10,6 @@ pub mod ids;
 pub mod limits;
 pub mod liveness;
 pub mod network;
+pub mod nvcf;
 pub mod query;
 pub mod registry;

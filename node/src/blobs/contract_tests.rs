@@ -181,7 +181,7 @@ async fn while_nobody_knows_the_records_nothing_goes(#[values(Kind::Redb, Kind::
     let kit = Kit::new(kind);
     let fails = Arc::new(AtomicBool::new(true));
     let failing = Arc::clone(&fails);
-    kit.blobs.set_referenced(Arc::new(move |_| {
+    kit.blobs.add_referenced(Arc::new(move |_| {
         if failing.load(Ordering::Relaxed) { Err("no catalog".into()) } else { Ok(false) }
     }));
     let id = kit.put(b"kept").await.unwrap().id;

@@ -118,22 +118,23 @@ impl Drop for Reading {
     }
 }
 
-/// Asks the owner of the records.
+/// Asks the owners of records.
 #[derive(Default)]
-pub(crate) struct Referenced(RwLock<Option<Check>>);
+pub(crate) struct Referenced(RwLock<Vec<Check>>);
 
 impl Referenced {
-    pub(crate) fn set(&self, check: Check) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(check);
+    pub(crate) fn add(&self, check: Check) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(check);
     }
 
-    /// Whether the blob must stay. While nobody can say, it stays.
+    /// Whether the blob must stay: somebody names it, or nobody can say yet.
     pub(crate) fn ask(&self, id: &AssetId) -> Result<bool, Error> {
-        let check = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        match check {
-            Some(check) => check(id).map_err(|error| Error::Check(error.to_string().into())),
-            None => Ok(true),
+        let checks = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut is_named = checks.is_empty();
+        for check in checks {
+            is_named |= check(id).map_err(|error| Error::Check(error.to_string().into()))?;
         }
+        Ok(is_named)
     }
 }
 

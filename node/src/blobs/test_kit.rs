@@ -98,7 +98,7 @@ impl Kit {
         let mut tasks = Tasks::default();
         let blobs = Blobs::start_on(&mut tasks, backend, failure, config)?;
         let named = records.clone();
-        blobs.set_referenced(Arc::new(move |id| Ok(named.name(id))));
+        blobs.add_referenced(Arc::new(move |id| Ok(named.name(id))));
         Ok(Self { blobs, records, tasks })
     }
 

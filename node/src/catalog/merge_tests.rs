@@ -60,7 +60,7 @@ type Model = BTreeMap<String, (u64, u64)>;
 impl Kit {
     /// Closes the file too: nothing below may hold the store.
     async fn stop(self) {
-        self.catalog.inner.blobs.set_referenced(Arc::new(|_| Ok(false)));
+        self.catalog.inner.blobs.add_referenced(Arc::new(|_| Ok(false)));
         drop(self.catalog);
         self.tasks.finish().await;
     }

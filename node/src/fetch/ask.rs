@@ -98,6 +98,22 @@ where
     Ok(Content::new(answer, id, size, range))
 }
 
+/// As [`content`], of a blob that no public record need name. Its size may be a claim: a false one fails as false content.
+pub(super) async fn private<S>(
+    stream: S,
+    id: &AssetId,
+    size: u64,
+    range: Range<u64>,
+    stall: Duration,
+) -> Result<Content<S>, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let want = BlobWant::Private { start: range.start, end: range.end };
+    let answer = Answer::begin(stream, BlobAsk::new(id, want), stall).await?;
+    Ok(Content::new(answer, id, size, range))
+}
+
 /// The answer to a question, from behind its status.
 #[derive(Debug)]
 struct Answer<S> {

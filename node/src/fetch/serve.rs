@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::blob::{BLOB_ASK_BYTES_MAX, BlobAsk, BlobHead, BlobStatus, BlobWant};
 use assetmesh_protocol::ids::NodeKey;
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
@@ -70,7 +71,7 @@ where
         return;
     }
     let status = match BlobAsk::decode(&ask) {
-        Ok(ask) => match send(shared, ask, &mut stream).await {
+        Ok(ask) => match send(shared, from, ask, &mut stream).await {
             Ok(()) => return,
             Err(status) => status,
         },
@@ -86,7 +87,7 @@ where
 }
 
 /// Sends what was asked for, or says why not. What goes wrong behind the status cuts the stream.
-async fn send<S>(shared: &Shared, ask: BlobAsk, stream: &mut S) -> Result<(), BlobStatus>
+async fn send<S>(shared: &Shared, from: NodeKey, ask: BlobAsk, stream: &mut S) -> Result<(), BlobStatus>
 where
     S: AsyncWrite + Unpin,
 {
@@ -95,7 +96,13 @@ where
         tracing::warn!(asset_id = %id, %error, "content cannot be given to a peer");
         BlobStatus::Refused
     };
-    let facts = shared.catalog.object(&id).map_err(|error| fail(&error))?.ok_or(BlobStatus::Absent)?;
+    let facts = match ask.want {
+        BlobWant::Private { .. } => shared.private.allows(&from, &id).then(FileFacts::default),
+        BlobWant::Head | BlobWant::Range { .. } => {
+            shared.catalog.object(&id).map_err(|error| fail(&error))?
+        }
+    };
+    let facts = facts.ok_or(BlobStatus::Absent)?;
     let blob = shared.blobs.open(&id).map_err(|error| fail(&error))?.ok_or(BlobStatus::Absent)?;
     let size = blob.size();
     let mut head = vec![BlobStatus::Here.byte()];
@@ -104,7 +111,7 @@ where
             head.extend(BlobHead::new(size, &facts).encode().map_err(|error| fail(&error))?);
             groups(size).saturating_sub(1) * GROUP_BYTES as u64..size
         }
-        BlobWant::Range { start, end } => {
+        BlobWant::Range { start, end } | BlobWant::Private { start, end } => {
             let is_at_group = |at: u64| at.is_multiple_of(GROUP_BYTES as u64);
             if start >= end || end > size || !is_at_group(start) || !(is_at_group(end) || end == size) {
                 return Err(BlobStatus::Refused);

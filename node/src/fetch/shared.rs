@@ -1,5 +1,8 @@
 //! What all parts of fetch need: settings, handles, counters.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use tokio::sync::{Semaphore, watch};
 
@@ -9,6 +12,30 @@ use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
 use crate::swarm::{Offence, Swarm};
+
+/// Says whether a peer may have content that no public record names.
+pub(crate) type Allowed = Arc<dyn Fn(&NodeKey, &AssetId) -> bool + Send + Sync>;
+
+/// Asks the owner of such content. While there is none, nobody may have it.
+#[derive(Default)]
+pub(super) struct Private(OnceLock<Allowed>);
+
+impl Private {
+    /// Sets who is asked. The first stays.
+    pub(super) fn set(&self, allowed: Allowed) {
+        self.0.set(allowed).ok();
+    }
+
+    pub(super) fn allows(&self, peer: &NodeKey, id: &AssetId) -> bool {
+        self.0.get().is_some_and(|allowed| allowed(peer, id))
+    }
+}
+
+impl fmt::Debug for Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Private").finish_non_exhaustive()
+    }
+}
 
 /// Shared by the tasks of fetch.
 #[derive(Debug)]
@@ -21,6 +48,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     /// KiB of content that transfers which have ended may keep for those who come a moment later.
     pub(super) lingering: Semaphore,
+    pub(super) private: Private,
 }
 
 impl Shared {

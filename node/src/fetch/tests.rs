@@ -162,7 +162,7 @@ async fn hostile(mut stream: swarm::PeerStream, blobs: Blobs, how: Hostile) {
             sent.extend(BlobHead::new(claimed, &FileFacts::default()).encode().unwrap());
             (groups(size) - 1) * GROUP_BYTES as u64..size
         }
-        BlobWant::Range { start, end } => start..end,
+        BlobWant::Range { start, end } | BlobWant::Private { start, end } => start..end,
     };
     let mut pieces = Box::pin(blob.read_proven(range));
     while let Some(piece) = pieces.next().await {

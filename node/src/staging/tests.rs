@@ -25,7 +25,7 @@ impl Stage {
     fn with(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut tasks = Tasks::default();
-        let staging = start(&mut tasks, &folder.path().join("staging"), config).unwrap();
+        let staging = Staging::start(&mut tasks, &folder.path().join("staging"), config).unwrap();
         Self { folder, tasks, staging }
     }
 
@@ -36,10 +36,6 @@ impl Stage {
     fn names(&self) -> Vec<String> {
         names(&self.root())
     }
-}
-
-fn start(tasks: &mut Tasks, root: &Path, config: Config) -> Result<Staging, OpenError> {
-    Staging::start(tasks, Config { root: root.to_owned(), ..config })
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -190,7 +186,7 @@ async fn the_folders_of_a_dead_process_go_and_nothing_else() {
     let living_id = living.id();
 
     let mut tasks = Tasks::default();
-    let neighbour = start(&mut tasks, &root, Config::default()).unwrap();
+    let neighbour = Staging::start(&mut tasks, &root, Config::default()).unwrap();
     let kept =
         [living_id.to_string(), link.to_string(), file.to_string(), upper, simple, "models".to_owned()];
     let mut kept = kept.to_vec();
@@ -227,10 +223,10 @@ async fn a_root_that_is_a_link_or_a_file_is_refused() {
     let mut tasks = Tasks::default();
     let link = stage.folder.path().join("link");
     symlink(stage.root(), &link).unwrap();
-    let error = start(&mut tasks, &link, Config::default()).unwrap_err();
+    let error = Staging::start(&mut tasks, &link, Config::default()).unwrap_err();
     assert!(matches!(error, OpenError::NotAFolder(_)), "{error}");
     let file = stage.folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    let error = start(&mut tasks, &file, Config::default()).unwrap_err();
+    let error = Staging::start(&mut tasks, &file, Config::default()).unwrap_err();
     assert!(matches!(error, OpenError::NotAFolder(_)), "{error}");
 }

@@ -40,6 +40,7 @@ pub(super) struct Behaviour {
     pub(super) forward: Requests,
     pub(super) query: Requests,
     pub(super) write: Requests,
+    pub(super) nvcf: Requests,
     pub(super) streams: libp2p_stream::Behaviour,
     pub(super) dht: kad::Behaviour<MemoryStore>,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
@@ -117,6 +118,7 @@ impl Behaviour {
             forward: requests(names, Service::Forward),
             query: requests(names, Service::Query),
             write: requests(names, Service::Write),
+            nvcf: requests(names, Service::Nvcf),
             streams: libp2p_stream::Behaviour::new(),
             dht: dht(names, local),
             mdns: mdns.into(),
@@ -131,6 +133,7 @@ impl Behaviour {
             Service::Forward => &mut self.forward,
             Service::Query => &mut self.query,
             Service::Write => &mut self.write,
+            Service::Nvcf => &mut self.nvcf,
         }
     }
 }

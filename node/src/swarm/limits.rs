@@ -141,6 +141,8 @@ pub(super) const fn request_rate(service: Service) -> Rate {
         Service::Forward => Rate { per_second: 100.0, burst: 200.0 },
         // As above, for assets.
         Service::Write => Rate { per_second: 100.0, burst: 200.0 },
+        // One for each call of a function whose assets are not all there.
+        Service::Nvcf => Rate { per_second: 500.0, burst: 1000.0 },
         // One for each query of each client of that node.
         Service::Query => Rate { per_second: 2000.0, burst: 4000.0 },
     }

@@ -69,6 +69,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("liveness", &["actor", "clock", "identity", "swarm"]),
     ("query", &["actor", "catalog", "clock", "liveness", "registry", "swarm"]),
     ("fetch", &["actor", "blobs", "catalog", "liveness", "swarm"]),
+    ("nvcf", &["actor", "blobs", "catalog", "clock", "fetch", "liveness", "storage", "swarm"]),
     ("staging", &["actor"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("tokens", &["clock", "identity"]),
@@ -76,8 +77,8 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "query",
-            "registry", "storage", "swarm", "sweeper", "tokens", "verify",
+            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "nvcf",
+            "query", "registry", "staging", "storage", "swarm", "sweeper", "tokens", "verify",
         ],
     ),
     ("peers", &["clock", "identity", "liveness", "node", "registry"]),

@@ -90,6 +90,7 @@ impl Running<'_> {
             BehaviourEvent::Forward(event) => self.request_event(Service::Forward, event),
             BehaviourEvent::Query(event) => self.request_event(Service::Query, event),
             BehaviourEvent::Write(event) => self.request_event(Service::Write, event),
+            BehaviourEvent::Nvcf(event) => self.request_event(Service::Nvcf, event),
             BehaviourEvent::Streams(()) => {}
             BehaviourEvent::Dht(event) => self.dht_event(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {

@@ -1,0 +1,443 @@
+//! Input assets of accounts: content that lives for a day, is uploaded by a signed URL, and is seen by its account alone.
+//! The bytes are blobs like any other; what names them lies in tables of its own. No public route serves them.
+
+mod clock;
+mod resolve;
+mod row;
+mod serve;
+mod signed;
+mod state;
+mod sweep;
+mod tables;
+mod upload;
+mod writer;
+
+pub use resolve::{Content, Resolved};
+pub use signed::{NotATicket, Ticket};
+pub use upload::{Slot, Upload};
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use assetmesh_protocol::ids::{AssetId, NodeKey};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::actor::Tasks;
+use crate::blobs::{self, Blobs};
+use crate::catalog::Catalog;
+use crate::fetch::{self, Fetch};
+use crate::liveness::Peers;
+use crate::storage::{Store, StoreError};
+use crate::swarm::{Service, Swarm};
+use clock::{Clock, Reading, Times, millis};
+use row::{AccountTag, Key, Row};
+use writer::{Change, Done, Request};
+
+/// Changes that may wait for the writer. More are answered `Busy`.
+const MAILBOX: usize = 1024;
+/// Questions of peers that may wait; the next are answered "busy".
+const ASKED_MAX: usize = 64;
+
+/// How input assets behave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How long an asset lives after its creation. 24 h, as NVCF has it.
+    pub lifetime: Duration,
+    /// How long its content may be uploaded. 1 h, as NVCF has it.
+    pub upload_within: Duration,
+    /// The largest content, in bytes. 5 GB, as NVCF has it.
+    pub bytes_max: u64,
+    /// Assets of one account that may wait for their content. 10 000: more than a batch that a client prepares, and
+    /// some 10 MiB of rows.
+    pub waiting_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(24 * 3600),
+            upload_within: Duration::from_secs(3600),
+            bytes_max: 5_000_000_000,
+            waiting_max: 10_000,
+        }
+    }
+}
+
+/// Says whether a node may speak for the accounts of this one, and its word on them be taken.
+#[derive(Clone)]
+pub struct Trust(Arc<dyn Fn(&NodeKey) -> bool + Send + Sync>);
+
+impl Trust {
+    /// Trusts whom `check` names.
+    pub fn new(check: impl Fn(&NodeKey) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    fn has(&self, node: &NodeKey) -> bool {
+        (self.0)(node)
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").finish_non_exhaustive()
+    }
+}
+
+/// What it needs to know beside its handles.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Signs upload URLs.
+    pub secret: [u8; 32],
+    /// Which nodes may speak for accounts.
+    pub trust: Trust,
+    /// Who is alive.
+    pub peers: watch::Receiver<Peers>,
+    /// The settings.
+    pub config: Config,
+}
+
+/// Why something was not done with an input asset.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The account has no such asset, or no longer.
+    #[error("Asset '{0}' does not exist for this account")]
+    NotFound(Uuid),
+    /// No node that answered has it, and some did not answer.
+    #[error("Asset '{id}' was not found for this account, and {} node(s) that may hold it did not answer", silent.len())]
+    Unanswered {
+        /// The asset.
+        id: Uuid,
+        /// Who did not answer.
+        silent: Vec<NodeKey>,
+    },
+    /// Not a media type.
+    #[error("contentType must match ^\\w+/[-+.\\w]+$ and have at most 255 characters")]
+    ContentType,
+    /// Not a description that a header can carry.
+    #[error("description must have at most 1024 bytes and no control characters")]
+    Description,
+    /// The account has created too many assets without uploading them.
+    #[error(
+        "{0} assets of this account wait for their upload already: upload or delete some, or wait until their URLs expire"
+    )]
+    TooManyWaiting(u64),
+    /// The content is too large.
+    #[error("the content is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The upload URL gives no right, or no longer.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// The asset has other content already.
+    #[error("the asset has been uploaded already, with other content")]
+    OtherContent,
+    /// The disk is full. Nothing was changed.
+    #[error("no space left on the disk")]
+    Full,
+    /// Too much is waiting already. Nothing was changed.
+    #[error("too much is waiting already")]
+    Busy,
+    /// A row is damaged. It is not served.
+    #[error("the input assets are damaged: {0}")]
+    Damaged(String),
+    /// The store gave an error. Whether a change is there is not known.
+    #[error("the input assets cannot be reached: {0}")]
+    Failed(String),
+    /// The blob store could not do its part.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
+    /// The content did not come from the node that has it.
+    #[error(transparent)]
+    Fetch(#[from] fetch::Error),
+    /// The node is stopping.
+    #[error("input assets have stopped")]
+    Stopped,
+}
+
+impl Error {
+    /// Whether the store itself failed, so that nothing of the same transaction may be kept.
+    const fn is_of_the_store(&self) -> bool {
+        matches!(self, Self::Full | Self::Failed(_) | Self::Busy)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::Damaged(what) => Self::Damaged(what.to_string()),
+            StoreError::Interrupted => Self::Busy,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+fn damaged(key: &Key) -> Error {
+    Error::Damaged(format!("the row of asset {}", key.id()))
+}
+
+/// An input asset, as its account sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputAsset {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub account: String,
+    /// Its media type.
+    pub content_type: String,
+    /// What its account says of it.
+    pub description: String,
+    /// When it was created: milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it is gone.
+    pub expires_ms: u64,
+    /// Hash and size of its content; nothing until it is uploaded.
+    pub content: Option<(AssetId, u64)>,
+}
+
+impl InputAsset {
+    /// When it was created, in the form of RFC 3339.
+    #[must_use]
+    pub fn created_at(&self) -> String {
+        let time =
+            i64::try_from(self.created_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        format!("{:.3}", time.unwrap_or_default())
+    }
+}
+
+/// Asks for input assets. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Nvcf {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    blobs: Blobs,
+    swarm: Swarm,
+    fetch: Fetch,
+    sender: mpsc::Sender<Request>,
+    time: Time,
+    setup: Setup,
+}
+
+/// Tells the time that assets live by.
+struct Time {
+    read: Box<dyn Fn() -> Reading + Send + Sync>,
+    clock: Mutex<Clock>,
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Time").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+impl Time {
+    fn resume(read: Box<dyn Fn() -> Reading + Send + Sync>, sure: Option<u64>) -> Self {
+        let clock = Mutex::new(Clock::resume(sure, read()));
+        Self { read, clock }
+    }
+
+    fn now(&self) -> Times {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).observe((self.read)())
+    }
+}
+
+/// Both clocks of this machine.
+fn machine_clocks() -> Box<dyn Fn() -> Reading + Send + Sync> {
+    let started = Instant::now();
+    Box::new(move || Reading { wall: millis(crate::clock::now()), running: millis(started.elapsed()) })
+}
+
+impl Nvcf {
+    /// Starts to keep input assets in the catalog's file, and to tell trusted peers of them.
+    ///
+    /// # Errors
+    /// When the tables cannot be made or read.
+    pub fn start(
+        tasks: &mut Tasks,
+        stores: (&Blobs, &Catalog),
+        network: (&Swarm, &Fetch),
+        setup: Setup,
+    ) -> Result<Self, StoreError> {
+        Self::start_by(machine_clocks(), tasks, stores, network, setup)
+    }
+
+    /// Starts by any clocks.
+    fn start_by(
+        clocks: Box<dyn Fn() -> Reading + Send + Sync>,
+        tasks: &mut Tasks,
+        (blobs, catalog): (&Blobs, &Catalog),
+        (swarm, fetch): (&Swarm, &Fetch),
+        setup: Setup,
+    ) -> Result<Self, StoreError> {
+        let store = catalog.store();
+        let (sender, inbox) = mpsc::channel(MAILBOX);
+        let sure = writer::start(tasks, store.clone(), inbox)?;
+        let time = Time::resume(clocks, sure);
+        let trust = setup.trust.clone();
+        let inner = Inner {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            swarm: swarm.clone(),
+            fetch: fetch.clone(),
+            sender,
+            time,
+            setup,
+        };
+        let nvcf = Self { inner: Arc::new(inner) };
+        let holds = move |blob: &AssetId| store.view(|transaction| tables::holds(transaction, blob));
+        let held = holds.clone();
+        blobs.add_referenced(Arc::new(move |blob| held(blob).map_err(Into::into)));
+        fetch.allow_private(Arc::new(move |peer, blob| trust.has(peer) && matches!(holds(blob), Ok(true))));
+        let (to, asked) = mpsc::channel(ASKED_MAX);
+        swarm.attach_service(Service::Nvcf, to);
+        let serving = nvcf.clone();
+        tasks.run("input assets for peers", |stop| serve::run(serving, asked, stop));
+        let sweeping = nvcf.clone();
+        tasks.run("sweeper of input assets", |stop| sweep::run(sweeping, stop));
+        Ok(nvcf)
+    }
+
+    /// Makes an asset that waits for its content, and the right to upload it. Durable when this returns.
+    ///
+    /// # Errors
+    /// A bad media type or description, too many that wait, and the store's own.
+    pub async fn create(
+        &self,
+        account: &str,
+        content_type: &str,
+        description: &str,
+    ) -> Result<(InputAsset, Ticket), Error> {
+        state::check_content_type(content_type)?;
+        state::check_description(description)?;
+        let (config, now) = (&self.inner.setup.config, self.now());
+        let row = Row {
+            account: account.to_owned(),
+            content_type: content_type.to_owned(),
+            description: description.to_owned(),
+            created: now,
+            upload_for: millis(config.upload_within),
+            live_for: millis(config.lifetime),
+            bytes_max: config.bytes_max,
+            content: None,
+        };
+        // Ids begin with the time, so that a list has the order of creation.
+        let random = *Uuid::new_v4().as_bytes();
+        let id =
+            uuid::Builder::from_unix_timestamp_millis(now.shown, random.first_chunk().unwrap_or(&[0; 10]));
+        let key = Key::new(AccountTag::of(account), id.into_uuid());
+        let ticket = Ticket::sign(&self.inner.setup.secret, &key, &row);
+        let waiting_max = config.waiting_max;
+        self.change(Change::Create { key, row: row.clone(), waiting_max }).await?;
+        Ok((row.asset(key.id()), ticket))
+    }
+
+    /// Looks what a ticket gives the right to.
+    ///
+    /// # Errors
+    /// `Refused`: it is forged or altered, has expired, or its asset is gone.
+    pub fn admit(&self, ticket: &Ticket) -> Result<Slot, Error> {
+        let key = ticket.key();
+        let row = self.row(&key)?.ok_or(Error::Refused("the signature does not match"))?;
+        if !ticket.is_of(&self.inner.setup.secret, &row) {
+            return Err(Error::Refused("the signature does not match"));
+        }
+        if row.is_closed(self.now()) {
+            return Err(Error::Refused("the upload URL has expired"));
+        }
+        Ok(Slot { key, row })
+    }
+
+    /// Begins the upload of an asset's content. Several may be under way; the first that ends counts.
+    #[must_use]
+    pub fn begin(&self, slot: Slot) -> Upload {
+        Upload::begin(self.clone(), slot)
+    }
+
+    /// An uploaded asset of an account.
+    ///
+    /// # Errors
+    /// `NotFound`, also for an asset of another account, and the store's own.
+    pub fn get(&self, account: &str, id: Uuid) -> Result<InputAsset, Error> {
+        let now = self.now();
+        let row = self.row(&Key::new(AccountTag::of(account), id))?;
+        let row = row.filter(|row| row.content.is_some() && !row.is_gone(now));
+        row.map(|row| row.asset(id)).ok_or(Error::NotFound(id))
+    }
+
+    /// At most `limit` uploaded assets of an account behind an id, in the order of their creation, and the id to go on
+    /// behind if there may be more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn list(
+        &self,
+        account: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<InputAsset>, Option<Uuid>), Error> {
+        let (tag, now) = (AccountTag::of(account), self.now());
+        let rows = self.inner.store.view(|transaction| tables::list(transaction, tag, after, limit))?;
+        let next = if rows.len() == limit { rows.last().map(|(key, _)| key.id()) } else { None };
+        let mut assets = Vec::with_capacity(rows.len());
+        for (key, row) in rows {
+            match row {
+                Ok(row) if row.is_gone(now) => {}
+                Ok(row) => assets.push(row.asset(key.id())),
+                Err(_) => tracing::error!(asset = %key.id(), "a damaged input asset is not listed"),
+            }
+        }
+        Ok((assets, next))
+    }
+
+    /// Removes an asset of an account, uploaded or not, and its bytes once nothing refers to them.
+    ///
+    /// # Errors
+    /// `NotFound`, also for an asset of another account, and the store's own.
+    pub async fn delete(&self, account: &str, id: Uuid) -> Result<(), Error> {
+        let done = self.change(Change::Delete { key: Key::new(AccountTag::of(account), id) }).await?;
+        self.free(done.unheld).await;
+        Ok(())
+    }
+
+    fn now(&self) -> Times {
+        self.inner.time.now()
+    }
+
+    fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
+    }
+
+    fn row(&self, key: &Key) -> Result<Option<Row>, Error> {
+        let row = self.inner.store.view(|transaction| tables::read(transaction, key));
+        if let Err(Error::Damaged(what)) = &row {
+            tracing::error!(%what, "damage among the input assets: not served");
+        }
+        row
+    }
+
+    /// Has blobs removed that no input asset has any more, unless something else does.
+    async fn free(&self, blobs: Vec<AssetId>) {
+        for blob in blobs {
+            if let Err(error) = self.inner.blobs.remove(blob).await {
+                // The asset is gone either way; the sweeper of blobs finds what is left of its bytes.
+                tracing::warn!(%blob, %error, "the bytes of an input asset stay until the next sweep");
+            }
+        }
+    }
+
+    async fn change(&self, change: Change) -> Result<Done, Error> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { change, now: self.now(), reply };
+        self.inner.sender.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => Error::Stopped,
+        })?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+}
