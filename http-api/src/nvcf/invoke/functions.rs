@@ -41,7 +41,7 @@ pub enum FunctionError {
 }
 
 /// A function that can be invoked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
     pub(crate) id: HeaderValue,
     pub(crate) version_id: HeaderValue,
@@ -85,15 +85,15 @@ impl fmt::Display for Target {
 }
 
 /// All of them, in the order of the settings.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Functions(Vec<(Uuid, Function)>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Functions(Vec<(Uuid, Function)>);
 
 impl Functions {
     /// Checks what the settings say.
     ///
     /// # Errors
     /// The first fault, which names its function.
-    pub(crate) fn new(configs: &[FunctionConfig]) -> Result<Self, FunctionError> {
+    pub fn new(configs: &[FunctionConfig]) -> Result<Self, FunctionError> {
         let mut functions = Self::default();
         for config in configs {
             let function = Function::new(config)?;

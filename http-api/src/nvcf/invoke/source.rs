@@ -33,8 +33,8 @@ pub(crate) type Pieces = BoxStream<'static, Result<Bytes, BoxError>>;
 /// An asset that was found.
 pub(crate) struct Input {
     pub(crate) content: Content,
-    /// Begins to read it.
-    pub(crate) open: Box<dyn FnOnce() -> BoxFuture<'static, Result<Pieces, BoxError>> + Send>,
+    /// Reading begins when it is first polled.
+    pub(crate) pieces: Pieces,
 }
 
 impl fmt::Debug for Input {

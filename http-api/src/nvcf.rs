@@ -1,0 +1,3 @@
+//! NVCF.
+
+pub(crate) mod invoke;
