@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::nvcf::invoke::Invoker;
 use crate::probe::Prober;
 
 /// The state of the router.
@@ -17,6 +18,7 @@ pub(crate) struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) prober: Prober,
+    pub(crate) invoker: Invoker,
     /// The OpenAPI document as it is sent.
     pub(crate) openapi: Bytes,
 }
@@ -25,5 +27,12 @@ pub(crate) struct App {
 impl FromRef<App> for Arc<Metrics> {
     fn from_ref(app: &App) -> Self {
         Self::clone(&app.metrics)
+    }
+}
+
+/// Invocations know only their own part.
+impl FromRef<App> for Invoker {
+    fn from_ref(app: &App) -> Self {
+        app.invoker.clone()
     }
 }

@@ -1,5 +1,6 @@
 //! Who asks, as handlers see it.
 
+use assetmesh_node::Node;
 use assetmesh_node::tokens::Caller;
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -30,11 +31,16 @@ impl FromRequestParts<App> for Authenticated {
 
 /// Checks the bearer token of a request.
 pub(crate) fn authenticate(app: &App, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
-    Ok(Authenticated(app.node.tokens().check(bearer(headers)?)?))
+    of_headers(&app.node, headers)
+}
+
+/// Checks the bearer token among the headers of a request.
+pub(crate) fn of_headers(node: &Node, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
+    Ok(Authenticated(node.tokens().check(bearer(headers)?)?))
 }
 
 /// The token of the one `Authorization: Bearer` header (RFC 6750).
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let value = all.next().ok_or_else(ApiError::no_token)?;
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();

@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::answer;
 use crate::app::App;
-use crate::error::Refusal;
+use crate::error::{Problem, Refusal};
 use crate::schema::Any;
 
 #[derive(OpenApi)]
@@ -23,9 +23,10 @@ use crate::schema::Any;
                        every refusal is `{\"success\":false,\"error\":\"a sentence\",\"code\":\"a_word\"}`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Refusal)),
+    components(schemas(Refusal, Problem)),
     tags(
         (name = "assets", description = "Store, describe, find, fetch"),
+        (name = "nvcf", description = "Input assets of accounts, as NVCF's clients know them"),
         (name = "node", description = "The node itself")
     )
 )]

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, Form};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ids than any tracing system makes.
@@ -39,13 +39,13 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
         answered.unwrap_or_else(|panic| ApiError::internal(panic_text(&*panic)).into_response())
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response = unknown_method(&method);
+        response = unknown_method(&method, &path);
     }
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         if let Some(fault) = error.fault() {
             tracing::error!(request_id = ?id, %method, %path, fault, "request failed");
         }
-        response = with_headers_of(response, error.render(says_twice(&path)));
+        response = with_headers_of(response, rendered(&error, &path));
     }
     response.headers_mut().insert(X_REQUEST_ID, id);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -76,8 +76,11 @@ fn header_bytes(request: &Request) -> usize {
 }
 
 /// The router's bare 405 as our refusal; for OPTIONS it is the answer itself. The router adds `Allow`.
-fn unknown_method(method: &Method) -> Response {
-    if method == Method::OPTIONS {
+fn unknown_method(method: &Method, path: &str) -> Response {
+    if Form::of(path) == Form::Xml {
+        // A URL that is signed for PUT gives no right to anything else.
+        ApiError::bad_signature().into_response()
+    } else if method == Method::OPTIONS {
         Response::new(Body::empty())
     } else {
         ApiError::method_not_allowed().into_response()
@@ -95,6 +98,15 @@ pub(crate) fn allow_options(mut response: Response) -> Response {
         response.headers_mut().insert(ALLOW, allow);
     }
     response
+}
+
+/// A refusal in the form of its route.
+fn rendered(error: &ApiError, path: &str) -> Response {
+    match Form::of(path) {
+        Form::Plain => error.render(says_twice(path)),
+        Form::Problem => error.problem(path),
+        Form::Xml => error.xml(),
+    }
 }
 
 /// A rendered refusal, with what a layer below had already put on it.
@@ -123,6 +135,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::error::UPLOADS;
 
     fn headers(id: &[u8]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -159,8 +172,11 @@ mod tests {
 
     #[test]
     fn options_is_the_one_unknown_method_that_succeeds() {
-        assert_eq!(unknown_method(&Method::OPTIONS).status(), StatusCode::OK);
-        assert_eq!(unknown_method(&Method::PATCH).status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(unknown_method(&Method::OPTIONS, "/assets").status(), StatusCode::OK);
+        assert_eq!(unknown_method(&Method::PATCH, "/assets").status(), StatusCode::METHOD_NOT_ALLOWED);
+        for method in [Method::OPTIONS, Method::GET, Method::DELETE] {
+            assert_eq!(unknown_method(&method, UPLOADS).status(), StatusCode::FORBIDDEN, "{method}");
+        }
     }
 
     #[test]

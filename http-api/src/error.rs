@@ -1,6 +1,9 @@
 //! The one place where an error becomes a status, a code and a public sentence.
 //! What lies behind it stays inside: it is carried along for the log and never sent.
 
+mod invocation;
+mod nvcf;
+
 use std::borrow::Cow;
 use std::fmt::Display;
 
@@ -21,6 +24,8 @@ use crate::config::JSON_BYTES_MAX;
 use crate::federation::Federation;
 use crate::multipart::Malformed;
 use crate::probe::Unwell;
+
+pub(crate) use self::nvcf::{Form, Problem, UPLOADS};
 
 /// The body of every answer that is not a success.
 #[derive(Debug, Serialize, ToSchema)]

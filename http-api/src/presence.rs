@@ -2,11 +2,11 @@
 //! goes out; work that is done for nobody else can ask here.
 
 use std::future::pending;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 
 /// The client's side of a connection. It holds a second descriptor of the socket, which is only watched.
@@ -19,19 +19,26 @@ impl Presence {
         Self(stream.as_fd().try_clone_to_owned().ok().map(Arc::new))
     }
 
-    /// Ready once the client has closed its side, or the connection is lost. One at a time can be asked of a
-    /// connection; HTTP/2 tells by itself.
+    /// Ready once the client has closed its side, or the connection is lost.
     pub(crate) async fn gone(self) {
-        let Some(socket) = self.0 else { return pending().await };
-        let Ok(socket) = AsyncFd::with_interest(socket, Interest::READABLE) else { return pending().await };
+        let Some(socket) = self.watched() else { return pending().await };
         loop {
             match socket.ready(Interest::READABLE).await {
-                Ok(guard) if guard.ready().is_read_closed() => return,
-                // The next request, sent ahead: it stays where it is.
-                Ok(mut guard) => guard.clear_ready(),
+                Ok(ready) if ready.is_read_closed() => return,
+                // The next request, sent ahead: it stays where it is, and readiness is waited for anew.
+                Ok(_) => {
+                    let _ =
+                        socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                }
                 Err(_) => return pending().await,
             }
         }
+    }
+
+    /// The socket once more, registered for this one watch.
+    fn watched(&self) -> Option<TcpStream> {
+        let socket = self.0.as_ref()?.try_clone().ok()?;
+        TcpStream::from_std(std::net::TcpStream::from(socket)).ok()
     }
 }
 

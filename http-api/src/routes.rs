@@ -5,18 +5,19 @@ use std::sync::Arc;
 use assetmesh_node::Node;
 use axum::extract::Request;
 use axum::{Router, middleware};
-use http::Uri;
 use http::uri::PathAndQuery;
+use http::{Method, Uri};
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::error::ApiError;
+use crate::error::{ApiError, UPLOADS};
 use crate::metrics::Metrics;
+use crate::nvcf::invoke::{Invoker, Local};
 use crate::probe::Prober;
-use crate::{assets, docs, envelope, health, metrics, node, objects, peers, query, registry, upload};
+use crate::{assets, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload};
 
 fn table() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::base())
@@ -30,6 +31,12 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(registry::read, registry::update, registry::delete))
         .routes(routes!(registry::query))
         .routes(routes!(registry::check_health))
+        .routes(routes!(nvcf::create, nvcf::list))
+        .routes(routes!(nvcf::read, nvcf::delete))
+        .routes(routes!(nvcf::uploads::put))
+        .routes(routes!(nvcf::invoke::invoke))
+        .routes(routes!(nvcf::invoke::invoke_version))
+        .routes(routes!(nvcf::invoke::status))
         .routes(routes!(node::node))
         .routes(routes!(peers::list))
         .routes(routes!(peers::block))
@@ -41,8 +48,17 @@ fn table() -> OpenApiRouter<App> {
 
 /// Everything a node serves over HTTP.
 pub fn router(node: Node, config: &Config) -> Router {
+    with_invoker(node, config).0
+}
+
+/// The router, and what ends its invocations.
+pub(crate) fn with_invoker(node: Node, config: &Config) -> (Router, Invoker) {
     let (routes, document) = table().split_for_parts();
+    let (functions, limits) = (config.functions.clone(), config.invocations.clone());
+    let source = Box::new(Local(node.clone()));
+    let invoker = Invoker::new(functions, limits, node.staging().clone(), source);
     let app = App {
+        invoker: invoker.clone(),
         metrics: Arc::new(Metrics::new(&node)),
         prober: Prober::new(config.probe),
         node,
@@ -51,17 +67,25 @@ pub fn router(node: Node, config: &Config) -> Router {
     };
     let routes = routes
         .merge(docs::viewer())
-        .fallback(async || ApiError::no_route())
+        .fallback(no_route)
         .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
     // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.
     let service = routes.map_request(one_leading_slash).map_response(envelope::allow_options);
-    Router::new().fallback_service(service)
+    (Router::new().fallback_service(service), invoker)
+}
+
+/// An upload URL may be altered into a path that no route has: it is refused like any other altered one.
+async fn no_route(method: Method, uri: Uri) -> ApiError {
+    let is_signed = uri.query().is_some_and(|query| query.contains("signature="));
+    if method == Method::PUT && is_signed { ApiError::bad_signature() } else { ApiError::no_route() }
 }
 
 /// `//health` is `/health`. Slashes further on belong to names and stay.
 fn one_leading_slash(mut request: Request) -> Request {
-    if !request.uri().path().starts_with("//") {
+    let path = request.uri().path();
+    // An upload URL counts as it was given.
+    if !path.starts_with("//") || path.trim_start_matches('/').starts_with(&UPLOADS[1..]) {
         return request;
     }
     let text = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
@@ -97,7 +121,7 @@ mod tests {
         let text = docs::render(table().split_for_parts().1).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let paths: Vec<&String> = json["paths"].as_object().unwrap().keys().collect();
-        assert_eq!(paths.len(), 17, "{paths:?}");
+        assert_eq!(paths.len(), 20, "{paths:?}");
         assert!(paths.iter().all(|path| !path.contains('*')), "{paths:?}");
         for operation in ["get", "put", "delete"] {
             assert!(json["paths"]["/asset/{uri}"][operation]["responses"]["404"].is_object());

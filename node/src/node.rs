@@ -398,6 +398,12 @@ impl Node {
         self.inner.name.clone()
     }
 
+    /// Where clients reach it, without a slash at the end.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.inner.public_url
+    }
+
     /// Fails with the reason if uploads or changes are refused now.
     ///
     /// # Errors

@@ -382,8 +382,11 @@ impl Nvcf {
         limit: usize,
     ) -> Result<(Vec<InputAsset>, Option<Uuid>), Error> {
         let (tag, now) = (AccountTag::of(account), self.now());
-        let rows = self.inner.store.view(|transaction| tables::list(transaction, tag, after, limit))?;
-        let next = if rows.len() == limit { rows.last().map(|(key, _)| key.id()) } else { None };
+        let list = |transaction: &_| tables::list(transaction, tag, after, limit.saturating_add(1));
+        let mut rows = self.inner.store.view(list)?;
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| has_more).map(|(key, _)| key.id());
         let mut assets = Vec::with_capacity(rows.len());
         for (key, row) in rows {
             match row {

@@ -23,9 +23,8 @@ impl From<Fault> for ApiError {
                 Self::new(StatusCode::BAD_GATEWAY, "bad_gateway", sentence).because(cause)
             }
             Fault::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", sentence),
-            Fault::ManyWaiting(_) => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence).with(RETRY_AFTER, SOON)
-            }
+            Fault::ManyWaiting(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
+                .with(RETRY_AFTER, SOON),
             Fault::Stopping => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", sentence).with(RETRY_AFTER, SOON)
             }
@@ -37,9 +36,8 @@ impl From<Fault> for ApiError {
 fn of_staging(error: staging::Error, sentence: String) -> ApiError {
     use staging::Error;
     match error {
-        Error::Busy(_) => {
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence).with(RETRY_AFTER, SOON)
-        }
+        Error::Busy(_) => ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
+            .with(RETRY_AFTER, SOON),
         Error::NoRoom(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence).with(RETRY_AFTER, SOON)
         }

@@ -16,8 +16,7 @@ pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
-use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +31,10 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, Version}
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
+use super::schema::Invoking;
 use crate::error::ApiError;
 use crate::extract::tail;
 use crate::presence::Presence;
@@ -65,11 +66,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            answer_within: Duration::from_secs(3600),
-            kept_max: 256,
-            keep_for: Duration::from_secs(300),
-        }
+        Self { answer_within: Duration::from_secs(3600), kept_max: 256, keep_for: Duration::from_secs(300) }
     }
 }
 
@@ -91,7 +88,12 @@ struct Inner {
 }
 
 impl Invoker {
-    pub(crate) fn new(functions: Functions, limits: Limits, staging: Staging, source: Box<dyn Source>) -> Self {
+    pub(crate) fn new(
+        functions: Functions,
+        limits: Limits,
+        staging: Staging,
+        source: Box<dyn Source>,
+    ) -> Self {
         let pending = Pending::new(limits.kept_max, limits.keep_for);
         let (letters, cut) = (OnceCell::new(), CancellationToken::new());
         Self { inner: Arc::new(Inner { functions, limits, staging, source, pending, letters, cut }) }
@@ -115,7 +117,8 @@ impl Invoker {
             Some((id, version)) => (id.to_owned(), Some(version.to_owned())),
             None => (text, None),
         };
-        let known = Uuid::try_parse(&id).ok().and_then(|id| self.inner.functions.find(id, version.as_deref()));
+        let known =
+            Uuid::try_parse(&id).ok().and_then(|id| self.inner.functions.find(id, version.as_deref()));
         known.cloned().ok_or(Fault::UnknownFunction { id, version })
     }
 
@@ -124,11 +127,8 @@ impl Invoker {
         let (parts, body) = request.into_parts();
         let assets = asked::references(&parts.headers)?;
         let invocation = self.inner.staging.enter(assets.len())?;
-        let inputs = if assets.is_empty() {
-            Vec::new()
-        } else {
-            self.inner.source.resolve(&account, &assets).await?
-        };
+        let inputs =
+            if assets.is_empty() { Vec::new() } else { self.inner.source.resolve(&account, &assets).await? };
         let letters = self.inner.letters.get_or_try_init(letters::upper_case).await;
         let letters = letters.map_err(ApiError::internal)?.clone();
         let (body, passage) = prepare(&parts.headers, body).await?;
@@ -189,7 +189,13 @@ impl Work {
         let called = async {
             let folder = stage(&mut invocation, inputs).await?;
             let request = invocation.id();
-            let told = ContainerTold { request, folder: &folder, assets: &assets, account: &account, function: &function };
+            let told = ContainerTold {
+                request,
+                folder: &folder,
+                assets: &assets,
+                account: &account,
+                function: &function,
+            };
             let headers = to_container(&parts.headers, &told)
                 .ok_or_else(|| ApiError::internal("the account or the folder cannot stand in a header"))?;
             let request = outgoing(parts.method, &function, headers, letters, body);
@@ -206,7 +212,7 @@ impl Work {
 }
 
 /// Puts all assets into the folder, and opens it.
-async fn stage(invocation: &mut Invocation, inputs: Vec<Input>) -> Result<std::path::PathBuf, Fault> {
+async fn stage(invocation: &mut Invocation, inputs: Vec<Input>) -> Result<PathBuf, Fault> {
     let bytes = inputs.iter().fold(0_u64, |sum, input| sum.saturating_add(input.content.size));
     let folder = invocation.open(bytes).await?;
     for Input { content, pieces } in inputs {
@@ -270,11 +276,27 @@ fn presence_of(extensions: &Extensions) -> Presence {
     extensions.get::<Presence>().cloned().unwrap_or_default()
 }
 
+/// What an invocation may say in its headers.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the OpenAPI document uses it")]
+pub(crate) struct InvocationHeaders {
+    /// Ids of uploaded assets, with commas; the header may be there several times.
+    #[param(rename = "NVCF-INPUT-ASSET-REFERENCES")]
+    references: Option<String>,
+    /// How long the client waits for the answer before a 202; 60 without it.
+    #[param(rename = "NVCF-POLL-SECONDS", minimum = 1, maximum = 3600)]
+    poll_seconds: Option<u64>,
+}
+
 /// Invokes a function in the first of its versions.
 #[utoipa::path(post, path = "/v2/nvcf/pexec/functions/{function_id}", tag = "nvcf",
-    params(("function_id" = Uuid, Path, description = "The function"), Invoking),
+    params(("function_id" = Uuid, Path, description = "The function"), InvocationHeaders),
     request_body(content = Vec<u8>, content_type = "*/*", description = "Goes to the container as it is"),
-    responses(Invoked), security(("bearer" = [])))]
+    responses(
+        (status = 200, description = "What the container answers", content_type = "*/*", body = Vec<u8>),
+        (status = 202, description = "Not done yet: ask for the status of NVCF-REQID"),
+        Invoking))]
 pub(crate) async fn invoke(State(invoker): State<Invoker>, request: Request) -> Result<Response, ApiError> {
     let begun = Instant::now();
     let account = invoker.inner.source.admit(request.headers()).await?;
@@ -290,9 +312,12 @@ pub(crate) async fn invoke(State(invoker): State<Invoker>, request: Request) -> 
     params(
         ("function_id" = Uuid, Path, description = "The function"),
         ("version_id" = String, Path, description = "Its version"),
-        Invoking),
+        InvocationHeaders),
     request_body(content = Vec<u8>, content_type = "*/*", description = "Goes to the container as it is"),
-    responses(Invoked), security(("bearer" = [])))]
+    responses(
+        (status = 200, description = "What the container answers", content_type = "*/*", body = Vec<u8>),
+        (status = 202, description = "Not done yet: ask for the status of NVCF-REQID"),
+        Invoking))]
 pub(crate) async fn invoke_version(invoker: State<Invoker>, request: Request) -> Result<Response, ApiError> {
     invoke(invoker, request).await
 }
@@ -303,7 +328,10 @@ pub(crate) async fn invoke_version(invoker: State<Invoker>, request: Request) ->
         ("request_id" = Uuid, Path, description = "The NVCF-REQID of the 202"),
         ("NVCF-POLL-SECONDS" = Option<u64>, Header, minimum = 1, maximum = 3600,
             description = "How long to wait for the answer before another 202; 60 without it")),
-    responses(Invoked), security(("bearer" = [])))]
+    responses(
+        (status = 200, description = "What the container answers", content_type = "*/*", body = Vec<u8>),
+        (status = 202, description = "Not done yet: ask again"),
+        Invoking))]
 pub(crate) async fn status(State(invoker): State<Invoker>, request: Request) -> Result<Response, ApiError> {
     let account = invoker.inner.source.admit(request.headers()).await?;
     let text = tail(request.uri().path(), STATUS)?;

@@ -55,7 +55,8 @@ pub(crate) fn poll_time(headers: &HeaderMap) -> Result<Duration, AskedError> {
     }
     let text = value.to_str().ok().map(str::trim);
     let digits = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let seconds = digits.and_then(|digits| digits.parse().ok()).filter(|seconds| (1..=POLL_MAX).contains(seconds));
+    let seconds =
+        digits.and_then(|digits| digits.parse().ok()).filter(|seconds| (1..=POLL_MAX).contains(seconds));
     seconds.map(Duration::from_secs).ok_or(AskedError::PollSeconds)
 }
 

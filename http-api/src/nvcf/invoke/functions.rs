@@ -27,7 +27,9 @@ pub struct FunctionConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FunctionError {
     /// The url is none that a container can be called at.
-    #[error("function {0}: the url `{1}` must be http://host[:port]/path, without user, query mark `#` or spaces")]
+    #[error(
+        "function {0}: the url `{1}` must be http://host[:port]/path, without user, query mark `#` or spaces"
+    )]
     Url(Uuid, String),
     /// The name or version cannot stand in a header.
     #[error("function {0}: the {1} must be 1 to {TEXT_BYTES_MAX} visible ASCII characters")]

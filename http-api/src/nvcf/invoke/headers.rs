@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRAILER};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRAILER,
+};
 use http::header::{COOKIE, PROXY_AUTHENTICATE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use uuid::Uuid;
@@ -131,7 +133,8 @@ mod tests {
 
     fn functions() -> Functions {
         let url = "http://127.0.0.1:8000/infer".to_owned();
-        let config = FunctionConfig { id: ID, version_id: Some("v".to_owned()), name: Some("f".to_owned()), url };
+        let config =
+            FunctionConfig { id: ID, version_id: Some("v".to_owned()), name: Some("f".to_owned()), url };
         Functions::new(&[config]).unwrap()
     }
 
@@ -157,10 +160,16 @@ mod tests {
         assert_eq!(headers["nvcf-reqid"], Uuid::from_u128(9).to_string());
         assert_eq!(headers["nvcf-asset-dir"].as_bytes(), "/var/inf/é".as_bytes());
         assert_eq!(headers["nvcf-function-asset-ids"], ID.to_string());
-        assert_eq!((&headers["nvcf-sub"], &headers["nvcf-ncaid"]), (&headers["nvcf-ncaid"], &headers["nvcf-sub"]));
+        assert_eq!(
+            (&headers["nvcf-sub"], &headers["nvcf-ncaid"]),
+            (&headers["nvcf-ncaid"], &headers["nvcf-sub"])
+        );
         assert_eq!(headers["nvcf-function-version-id"], "v");
         assert_eq!(headers["host"], "127.0.0.1:8000");
-        assert_eq!((&headers["content-type"], &headers["x-mine"]), (&map(&[("a", "image/png")])["a"], &map(&[("a", "1")])["a"]));
+        assert_eq!(
+            (&headers["content-type"], &headers["x-mine"]),
+            (&map(&[("a", "image/png")])["a"], &map(&[("a", "1")])["a"])
+        );
         assert!(!sent(&[], &[]).contains_key("nvcf-function-asset-ids"));
         assert_eq!(sent(&[], &[ID, Uuid::nil()])["nvcf-function-asset-ids"], format!("{ID},{}", Uuid::nil()));
     }

@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 
+use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::Empty;
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;

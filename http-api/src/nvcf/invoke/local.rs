@@ -8,7 +8,7 @@ use assetmesh_node::staging::Content;
 use assetmesh_node::tokens::INVOKE_FUNCTION;
 use axum::BoxError;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use http::HeaderMap;
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ fn input(node: &Node, found: Resolved) -> Input {
     let node = node.clone();
     let pieces = async move {
         let pieces = node.nvcf().open(&found)?;
-        Ok(pieces.map_err(BoxError::from).boxed())
+        Ok::<_, BoxError>(pieces.map_err(BoxError::from).boxed())
     };
     Input { content, pieces: pieces.try_flatten_stream().boxed() }
 }

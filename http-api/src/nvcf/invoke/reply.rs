@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -43,7 +42,10 @@ pub(crate) struct ReplyBody {
 
 /// What is still to come.
 enum Rest {
-    Open { conversation: Box<Conversation>, invocation: Invocation },
+    Open {
+        conversation: Box<Conversation>,
+        invocation: Invocation,
+    },
     /// The container has said all; the folder goes.
     Closing(BoxFuture<'static, ()>, Option<Frame<Bytes>>),
     Over,
@@ -57,11 +59,7 @@ impl fmt::Debug for ReplyBody {
 
 impl ReplyBody {
     /// The rest of an answer. If there is none, the folder is gone when this returns.
-    pub(crate) async fn new(
-        conversation: Conversation,
-        invocation: Invocation,
-        quiet_max: Duration,
-    ) -> Self {
+    pub(crate) async fn new(conversation: Conversation, invocation: Invocation, quiet_max: Duration) -> Self {
         let rest = if conversation.is_end_stream() {
             drop(conversation);
             invocation.close().await;
@@ -119,7 +117,9 @@ impl ReplyBody {
                     };
                     self.moved = Instant::now();
                     match frame {
-                        Some(Ok(frame)) if !conversation.is_end_stream() => return Poll::Ready(Some(Ok(frame))),
+                        Some(Ok(frame)) if !conversation.is_end_stream() => {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
                         Some(Ok(frame)) => self.close(Some(frame)),
                         None => self.close(None),
                         Some(Err(error)) => {

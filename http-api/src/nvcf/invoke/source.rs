@@ -49,5 +49,9 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
     fn admit<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Account, ApiError>>;
 
     /// Finds the assets, in the whole federation. The first that is missing is named.
-    fn resolve<'a>(&'a self, account: &'a Account, assets: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Input>, ApiError>>;
+    fn resolve<'a>(
+        &'a self,
+        account: &'a Account,
+        assets: &'a [Uuid],
+    ) -> BoxFuture<'a, Result<Vec<Input>, ApiError>>;
 }
