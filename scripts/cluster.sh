@@ -71,14 +71,18 @@ neighbours() {
 }
 
 start() {
-  local i=$1 folder="$dir/node-$1" inside=() bootstrap=() j
+  local i=$1 folder="$dir/node-$1" inside=() bootstrap=() access=() j
   if pid_of "$i" >/dev/null; then fail "node $i runs already"; fi
-  if in_namespaces; then inside=(ip netns exec "$(namespace "$i")"); fi
+  if in_namespaces; then
+    inside=(ip netns exec "$(namespace "$i")")
+    # The bridge is reached from this machine alone.
+    access=(--allow-anonymous-writes)
+  fi
   for j in $(neighbours "$i"); do bootstrap+=(--bootstrap "$(multiaddr "$j")"); done
   # shellcheck disable=SC2086
   setsid "${inside[@]}" "$binary" node run --data-dir "$folder/data" --name "node-$i" \
     --http "$(host "$i"):$((http_port + i))" --p2p "$(multiaddr "$i")" "${bootstrap[@]}" \
-    ${CLUSTER_ARGS:-} >>"$folder/log" 2>&1 </dev/null &
+    "${access[@]}" ${CLUSTER_ARGS:-} >>"$folder/log" 2>&1 </dev/null &
   echo $! >"$folder/pid"
 }
 

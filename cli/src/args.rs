@@ -5,6 +5,7 @@
     reason = "these docs are help texts: a terminal shows backticks and brackets as they are"
 )]
 
+mod access;
 mod federation;
 
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub(crate) use self::access::{AccessArgs, TokenCreateArgs, TokenLsArgs, TokenRevokeArgs, TokenVerb};
 pub(crate) use self::federation::{
     BlockArgs, EntryArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs, RegistryUpdateArgs,
     RegistryVerb, UnblockArgs,
@@ -60,6 +62,11 @@ pub(crate) enum Verb {
     Registry {
         #[command(subcommand)]
         verb: RegistryVerb,
+    },
+    /// Make, list and revoke the tokens of a node of one's own, whether it runs or not
+    Token {
+        #[command(subcommand)]
+        verb: TokenVerb,
     },
     /// Filter JSON documents, one a line, from standard input; needs no node
     Filter(FilterArgs),
@@ -120,6 +127,8 @@ pub(crate) struct NodeRunArgs {
     /// The URL at which others reach this node, if it is not the bound address [env: ASSETMESH_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<NodeUrl>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// A name for people [env: ASSETMESH_NAME]
     #[arg(long)]
     pub(crate) name: Option<String>,

@@ -15,7 +15,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{Cli, ClientArgs, NodeVerb, OutputArgs, PeersArgs, PeersVerb, RegistryVerb, Verb};
+use crate::args::{
+    Cli, ClientArgs, NodeVerb, OutputArgs, PeersArgs, PeersVerb, RegistryVerb, TokenVerb, Verb,
+};
 use crate::client::Client;
 use crate::output::{Output, complain};
 use crate::settings::Layers;
@@ -54,6 +56,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Rm(args) => ask(&args.client, &args.output, async |c, o| verbs::rm::run(&args, c, o).await),
         Verb::Peers(args) => peers(&args),
         Verb::Registry { verb } => registry(&verb),
+        Verb::Token { verb } => token(&verb),
         Verb::Filter(args) => verbs::filter::run(&args),
         Verb::Verify(args) => {
             let layers = Layers::read(args.config.config.as_deref(), &variable)?;
@@ -97,6 +100,23 @@ fn registry(verb: &RegistryVerb) -> anyhow::Result<()> {
         RegistryVerb::Health(args) => {
             ask(&args.client, &args.output, async |c, o| registry::health(args, c, o).await)
         }
+    }
+}
+
+fn token(verb: &TokenVerb) -> anyhow::Result<()> {
+    let office = match verb {
+        TokenVerb::Create(args) => &args.office,
+        TokenVerb::Ls(args) => &args.office,
+        TokenVerb::Revoke(args) => &args.office,
+    };
+    let layers = Layers::read(office.config.config.as_deref(), &variable)?;
+    let data_dir = layers.data_dir(office.data_dir.clone())?;
+    match verb {
+        TokenVerb::Create(args) => {
+            verbs::token::create(args, &data_dir, layers.network(args.network.clone())?)
+        }
+        TokenVerb::Ls(args) => verbs::token::list(args, &data_dir),
+        TokenVerb::Revoke(args) => verbs::token::revoke(args, &data_dir),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Settings: flag, then `ASSETMESH_*`, then the TOML file, then the default, merged into checked objects.
 //! Nothing starts before all of them are checked.
 
+mod access;
 pub(crate) mod file;
+mod nvcf;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use assetmesh_http_api::Reach;
 
+pub(crate) use self::access::Access;
 use self::file::{FederationSection, FileSettings, HttpSection};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
@@ -42,6 +45,10 @@ pub(crate) struct NodeSettings {
     pub(crate) labels: Vec<String>,
     /// How it finds the other nodes of its federation, and is found.
     pub(crate) federation: Federation,
+    /// Who may do what.
+    pub(crate) access: Access,
+    /// Input assets.
+    pub(crate) nvcf: assetmesh_node::nvcf::Config,
     /// The limits of the HTTP listener and of requests.
     pub(crate) http_limits: assetmesh_http_api::Config,
     /// What is logged, in the form of `RUST_LOG`.
@@ -121,6 +128,8 @@ impl<'a> Layers<'a> {
         let file = std::mem::take(&mut self.file.node);
         let file_http = std::mem::take(&mut self.file.http);
         let federation = std::mem::take(&mut self.file.federation);
+        let access = std::mem::take(&mut self.file.auth);
+        let nvcf = std::mem::take(&mut self.file.nvcf);
         let log = std::mem::take(&mut self.file.log);
         let labels = if args.labels.is_empty() { None } else { Some(args.labels.clone()) };
         let env_labels = self.var("ASSETMESH_LABELS").map(|list| split_list(&list));
@@ -134,6 +143,8 @@ impl<'a> Layers<'a> {
             name: self.pick(args.name.clone(), "ASSETMESH_NAME", file.name)?,
             labels: labels.or(env_labels).or(file.labels).unwrap_or_default(),
             federation: self.federation(args, federation)?,
+            access: self.access(&args.access, access)?,
+            nvcf: self.nvcf(nvcf)?,
             http_limits: self.http_limits(args, file_http)?,
             log_filter: self
                 .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
@@ -189,10 +200,14 @@ impl<'a> Layers<'a> {
             upload_bytes_max: size("ASSETMESH_UPLOAD_MAX", args.upload_max, file.upload_bytes_max)?
                 .or(default.upload_bytes_max),
             probe: self.pick(args.probe, "ASSETMESH_PROBE", file.probe)?.map_or(default.probe, Reach::from),
+            // Not a limit: it stands in `Access`.
+            auth: default.auth,
+            // That of the node.
+            public_url: default.public_url,
         })
     }
 
-    /// The data directory of a node that is stopped.
+    /// The data directory of a node of one's own.
     pub(crate) fn data_dir(&self, flag: Option<PathBuf>) -> Result<PathBuf, Fault> {
         let found = self.pick(flag, "ASSETMESH_DATA_DIR", self.file.node.data_dir.clone())?;
         Ok(found.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR)))

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use assetmesh_http_api::Reach;
+use assetmesh_node::tokens::{NotAnIssuer, Trusted};
 use assetmesh_protocol::network::{NetworkName, NetworkNameError};
 use jiff::SignedDuration;
 use reqwest::Url;
@@ -162,6 +163,63 @@ impl FromStr for RemoteWrites {
     }
 }
 
+/// Who may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AuthMode {
+    /// Anybody
+    None,
+    /// Who brings a token with the right scope
+    Token,
+}
+
+impl FromStr for AuthMode {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text {
+            "none" => Ok(Self::None),
+            "token" => Ok(Self::Token),
+            _ => Err(Unfit(format!("`{text}` does not say who may write: none or token"))),
+        }
+    }
+}
+
+/// Who may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ReadsMode {
+    /// Anybody
+    Open,
+    /// Who brings a token that may read
+    Token,
+}
+
+impl FromStr for ReadsMode {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text {
+            "open" => Ok(Self::Open),
+            "token" => Ok(Self::Token),
+            _ => Err(Unfit(format!("`{text}` does not say who may read: open or token"))),
+        }
+    }
+}
+
+/// A node whose tokens are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Issuer(pub(crate) Trusted);
+
+impl FromStr for Issuer {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        text.parse().map(Self).map_err(|error: NotAnIssuer| Unfit(error.to_string()))
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -203,7 +261,7 @@ macro_rules! from_string {
     )+};
 }
 
-from_string!(Listen, Network, NodeUrl, Span, ByteSize);
+from_string!(Listen, Network, NodeUrl, Span, ByteSize, Issuer);
 
 #[cfg(test)]
 mod tests {

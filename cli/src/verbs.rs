@@ -10,6 +10,7 @@ pub(crate) mod query;
 pub(crate) mod registry;
 pub(crate) mod rm;
 pub(crate) mod show;
+pub(crate) mod token;
 pub(crate) mod update;
 pub(crate) mod upload;
 pub(crate) mod verify;

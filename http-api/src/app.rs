@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use bytes::Bytes;
 
 use crate::config::Config;
+use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::nvcf::invoke::Invoker;
 use crate::probe::Prober;
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) prober: Prober,
     pub(crate) invoker: Invoker,
+    pub(crate) guard: Arc<Guard>,
     /// The OpenAPI document as it is sent.
     pub(crate) openapi: Bytes,
 }

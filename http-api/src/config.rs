@@ -38,6 +38,29 @@ pub struct Config {
     pub probe: Reach,
     /// Where clients reach the node. `None`: upload URLs name the host that the client itself used.
     pub public_url: Option<String>,
+    /// Who may read and write.
+    pub auth: Auth,
+}
+
+/// Who may read and write. NVCF calls need a token in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Anybody; to operate the node, who sits at its machine.
+    None,
+    /// Who brings a token with the right scope.
+    Token {
+        /// What reading needs.
+        reads: Reads,
+    },
+}
+
+/// What reading needs where writing needs a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing.
+    Open,
+    /// A token that may read.
+    Token,
 }
 
 impl Default for Config {
@@ -55,6 +78,7 @@ impl Default for Config {
             invocations: Limits::default(),
             probe: Reach::Any,
             public_url: None,
+            auth: Auth::None,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::config::JSON_BYTES_MAX;
 use crate::federation::Federation;
 use crate::multipart::Malformed;
 use crate::probe::Unwell;
+use crate::site::Foreign;
 
 pub(crate) use self::nvcf::{Form, Problem, UPLOADS};
 
@@ -441,6 +442,12 @@ impl From<tokens::Error> for ApiError {
             tokens::Error::Unreadable(_) => Self::stopped(error),
             _ => Self::invalid_token(error.to_string()),
         }
+    }
+}
+
+impl From<Foreign> for ApiError {
+    fn from(foreign: Foreign) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "foreign_site", foreign.to_string())
     }
 }
 

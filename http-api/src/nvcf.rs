@@ -6,7 +6,6 @@ mod schema;
 pub(crate) mod uploads;
 
 use assetmesh_node::nvcf::InputAsset;
-use assetmesh_node::tokens::INVOKE_FUNCTION;
 use axum::BoxError;
 use axum::body::Body;
 use axum::extract::State;
@@ -94,27 +93,26 @@ pub(crate) struct InputAssets {
 
 /// Announces an input asset and gives the URL to upload it.
 #[utoipa::path(post, path = "/v2/nvcf/assets", tag = "nvcf", request_body = NewInputAsset,
-    operation_id = "create_input_asset", security(("bearer" = [])),
+    operation_id = "create_input_asset",
     responses((status = 200, description = "It may be uploaded", body = CreatedInputAsset), Changing))]
 pub(crate) async fn create(
     State(app): State<App>,
-    caller: Authenticated,
+    Authenticated(caller): Authenticated,
     uri: Uri,
     headers: HeaderMap,
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
-    let account = account(&caller)?;
     let NewInputAsset { content_type, description } = serde_json::from_slice(&text).map_err(|error| {
         ApiError::bad_request("bad_json", format!("the body is not as it must be: {error}"))
     })?;
-    let (asset, ticket) = app.node.nvcf().create(account, &content_type, &description).await?;
+    let (asset, ticket) = app.node.nvcf().create(&caller.account, &content_type, &description).await?;
     let upload_url = format!("{}{UPLOADS}{ticket}", base(&app, &uri, &headers));
     json(&CreatedInputAsset { asset_id: asset.id, upload_url, content_type, description })
 }
 
 /// Lists the input assets that are uploaded, all of them unless there is a limit.
 #[utoipa::path(get, path = "/v2/nvcf/assets", tag = "nvcf",
-    operation_id = "list_input_assets", security(("bearer" = [])),
+    operation_id = "list_input_assets",
     params(
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Assets a page; without it, all"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before"),
@@ -122,57 +120,50 @@ pub(crate) async fn create(
     responses((status = 200, description = "The assets", body = InputAssets), Reading))]
 pub(crate) async fn list(
     State(app): State<App>,
-    caller: Authenticated,
+    Authenticated(caller): Authenticated,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let account = account(&caller)?.to_owned();
     let mut params = Params::parse(uri.query())?;
     let limit = params.number("limit", 1, PAGE_MAX)?;
     let cursor = params.text("cursor").filter(|cursor| !cursor.is_empty());
     params.finish()?;
     let after = cursor.map(|cursor| position(&cursor)).transpose()?;
-    let (assets, next) = app.node.nvcf().list(&account, after, limit.unwrap_or(PAGE_MAX))?;
+    let (assets, next) = app.node.nvcf().list(&caller.account, after, limit.unwrap_or(PAGE_MAX))?;
     match limit {
         Some(_) => json(&InputAssets {
             assets: assets.into_iter().map(ShownInputAsset::from).collect(),
             next_cursor: next.map(|id| id.as_simple().to_string()),
         }),
-        None => Ok(answer::json(StatusCode::OK, all(app, account, (assets, next)))),
+        None => Ok(answer::json(StatusCode::OK, all(app, caller.account, (assets, next)))),
     }
 }
 
 /// Describes one input asset.
 #[utoipa::path(get, path = "/v2/nvcf/assets/{*asset_id}", tag = "nvcf",
-    operation_id = "read_input_asset", security(("bearer" = [])),
+    operation_id = "read_input_asset",
     params(("asset_id" = Uuid, Path, description = "Its id")),
     responses((status = 200, description = "The asset", body = OneInputAsset), Reading))]
 pub(crate) async fn read(
     State(app): State<App>,
-    caller: Authenticated,
+    Authenticated(caller): Authenticated,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let asset = app.node.nvcf().get(account(&caller)?, asset_id(&uri)?)?;
+    let asset = app.node.nvcf().get(&caller.account, asset_id(&uri)?)?;
     json(&OneInputAsset { asset: asset.into() })
 }
 
 /// Deletes one input asset, uploaded or not.
 #[utoipa::path(delete, path = "/v2/nvcf/assets/{*asset_id}", tag = "nvcf",
-    operation_id = "delete_input_asset", security(("bearer" = [])),
+    operation_id = "delete_input_asset",
     params(("asset_id" = Uuid, Path, description = "Its id")),
     responses((status = 204, description = "It is gone"), Reading))]
 pub(crate) async fn delete(
     State(app): State<App>,
-    caller: Authenticated,
+    Authenticated(caller): Authenticated,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
-    app.node.nvcf().delete(account(&caller)?, asset_id(&uri)?).await?;
+    app.node.nvcf().delete(&caller.account, asset_id(&uri)?).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// On whose behalf is asked, if that may be.
-fn account(caller: &Authenticated) -> Result<&str, ApiError> {
-    caller.require(INVOKE_FUNCTION)?;
-    Ok(&caller.0.account)
 }
 
 /// The id in a path. What is no id names nothing.

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub(crate) struct ClientAddr(pub(crate) Option<SocketAddr>);
 
 impl ClientAddr {
-    /// Whether the client sits at this machine: until there are tokens, that is what makes an operator.
+    /// Whether the client sits at this machine: on a node without tokens, that is what makes an operator.
     pub(crate) fn is_operator(self) -> bool {
         self.0.is_some_and(|address| address.ip().to_canonical().is_loopback())
     }

@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{ApiError, UPLOADS};
+use crate::guard::{self, Guard};
 use crate::metrics::Metrics;
 use crate::nvcf::invoke::{Invoker, Local};
 use crate::probe::Prober;
@@ -53,7 +54,7 @@ pub fn router(node: Node, config: &Config) -> Router {
 
 /// The router, and what ends its invocations.
 pub(crate) fn with_invoker(node: Node, config: &Config) -> (Router, Invoker) {
-    let (routes, document) = table().split_for_parts();
+    let (routes, mut document) = table().split_for_parts();
     let (functions, limits) = (config.functions.clone(), config.invocations.clone());
     let source = Box::new(Local(node.clone()));
     let invoker = Invoker::new(functions, limits, node.staging().clone(), source);
@@ -61,6 +62,7 @@ pub(crate) fn with_invoker(node: Node, config: &Config) -> (Router, Invoker) {
         invoker: invoker.clone(),
         metrics: Arc::new(Metrics::new(&node)),
         prober: Prober::new(config.probe),
+        guard: Arc::new(Guard::new(&mut document, config.auth, node.public_url())),
         node,
         config: Arc::new(config.clone()),
         openapi: docs::render(document).expect("the route table makes valid JSON"),
@@ -68,6 +70,7 @@ pub(crate) fn with_invoker(node: Node, config: &Config) -> (Router, Invoker) {
     let routes = routes
         .merge(docs::viewer())
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
     // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.

@@ -235,7 +235,7 @@ documented! {
         success: bool,
         #[schema(example = "healthy")]
         message: String,
-        /// As `data` of `/v1/node`.
+        /// As `data` of `/v1/node`, and `open_writes`: whether anybody may write.
         node: Value,
     }
 
@@ -292,7 +292,8 @@ refusals! {
     Probing = [431, 500, 503];
 }
 
-fn refusal(status: u16) -> (String, RefOr<Response>) {
+/// A refusal as the document shows it, with its status.
+pub(crate) fn refusal(status: u16) -> (String, RefOr<Response>) {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Refusal::name()))).build();
     let response = ResponseBuilder::new()

@@ -140,7 +140,7 @@ pub enum StartError {
     Catalog(#[from] catalog::StartError),
     /// Tokens cannot be checked.
     #[error(transparent)]
-    Tokens(#[from] tokens::ShelfError),
+    Tokens(#[from] tokens::StartError),
     /// The folder for invocations cannot be used.
     #[error(transparent)]
     Staging(#[from] staging::OpenError),
@@ -398,7 +398,7 @@ impl Node {
         self.inner.name.clone()
     }
 
-    /// Where clients reach it, without a slash at the end.
+    /// Where clients reach the node, without a slash at its end.
     #[must_use]
     pub fn public_url(&self) -> &str {
         &self.inner.public_url

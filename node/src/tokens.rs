@@ -4,13 +4,14 @@ mod account;
 mod claims;
 mod issuers;
 mod json;
+mod jwks;
 mod jwt;
 mod key;
 mod office;
 mod shelf;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 pub use self::account::is_account;
 pub use self::issuers::{NotAnIssuer, Trusted};
+pub use self::jwks::JwksError;
 pub use self::office::{Issued, Office, OfficeError, Order};
 pub use self::shelf::{Kind, Record, ShelfError};
 
@@ -47,11 +49,24 @@ pub const INVOKE_FUNCTION: &str = "invoke_function";
 pub const SCOPES: [&str; 5] = [ASSETS_READ, ASSETS_WRITE, REGISTRY_WRITE, ADMIN, INVOKE_FUNCTION];
 
 /// Whose tokens are accepted, beside this node's own.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// Nodes whose tokens are accepted and which may speak for accounts. None by default: trust is not a matter of
     /// being a member.
     pub trusted_issuers: Vec<Trusted>,
+    /// Others whose tokens are accepted, such as a login service.
+    pub outside: Vec<Outside>,
+}
+
+/// Somebody outside of the federation whose tokens are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// What stands in `iss`.
+    pub issuer: String,
+    /// What must stand in `aud`.
+    pub audience: String,
+    /// The file of its public keys: a JSON Web Key Set (RFC 7517).
+    pub jwks_file: PathBuf,
 }
 
 /// Who asks.
@@ -107,6 +122,20 @@ pub enum Error {
     Unreadable(String),
 }
 
+/// Why tokens cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The records of tokens cannot be used.
+    #[error("tokens: {0}")]
+    Shelf(#[from] ShelfError),
+    /// A file of keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] JwksError),
+    /// Two settings are for one issuer.
+    #[error("the issuer {0} is named twice")]
+    NamedTwice(String),
+}
+
 /// The checking side. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tokens {
@@ -123,17 +152,17 @@ impl Tokens {
     /// Prepares to check tokens. `members` gives the keys of trusted issuers that are named by their id.
     ///
     /// # Errors
-    /// When the folder of tokens cannot be used.
+    /// When the folder of tokens or a file of keys cannot be used.
     pub fn start(
         data_dir: &Path,
         identity: &Identity,
         network: &NetworkName,
         members: watch::Receiver<Arc<BTreeSet<NodeKey>>>,
         config: &Config,
-    ) -> Result<Self, ShelfError> {
+    ) -> Result<Self, StartError> {
+        let issuers = Issuers::new(identity.node_key(), network, members, config)?;
         let shelf = Shelf::of(data_dir);
         shelf.remember_network(network)?;
-        let issuers = Issuers::new(identity.node_key(), network, members, config);
         Ok(Self { inner: Arc::new(Inner { shelf, issuers }) })
     }
 

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::nvcf::NvcfSection;
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
+use crate::value::{
+    AuthMode, ByteSize, Issuer, Listen, LogFormat, Network, NodeUrl, ProbeReach, ReadsMode, RemoteWrites,
+    Span,
+};
 
 /// Everything that may stand in the file. An unknown key is an error with its line.
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +20,10 @@ pub(crate) struct FileSettings {
     pub(crate) node: NodeSection,
     #[serde(default)]
     pub(crate) federation: FederationSection,
+    #[serde(default)]
+    pub(crate) auth: AuthSection,
+    #[serde(default)]
+    pub(crate) nvcf: NvcfSection,
     #[serde(default)]
     pub(crate) http: HttpSection,
     #[serde(default)]
@@ -45,6 +53,26 @@ pub(crate) struct FederationSection {
     pub(crate) bootstrap: Option<Vec<String>>,
     pub(crate) mdns: Option<bool>,
     pub(crate) remote_writes: Option<RemoteWrites>,
+}
+
+/// `[auth]`: who may do what.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthSection {
+    pub(crate) mode: Option<AuthMode>,
+    pub(crate) reads: Option<ReadsMode>,
+    pub(crate) allow_anonymous_writes: Option<bool>,
+    pub(crate) trusted_issuers: Option<Vec<Issuer>>,
+    pub(crate) issuers: Option<Vec<OutsideIssuer>>,
+}
+
+/// One of `[auth] issuers`: somebody outside of the federation whose tokens are accepted.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutsideIssuer {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) jwks_file: PathBuf,
 }
 
 /// `[http]`: the limits of the HTTP listener and of requests.

@@ -2,9 +2,17 @@
 
 use rstest::rstest;
 
+use assetmesh_http_api::{Auth, Reads};
+use assetmesh_node::tokens::Outside;
+
 use super::*;
+use crate::value::Issuer;
 
 const EXAMPLE: &str = include_str!("../../../assetmesh.example.toml");
+
+/// A node by its asset database, and one by its key.
+const ISSUERS: &str =
+    "6ba7b810-9dad-81d1-80b4-00c04fd430c8,a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5";
 
 fn layers<'a>(env: &'a dyn Fn(&str) -> Option<String>, file: &str) -> Layers<'a> {
     Layers { env, file: toml::from_str(file).unwrap() }
@@ -60,6 +68,10 @@ fn every_setting_has_its_variable() {
         ("ASSETMESH_MDNS", "true"),
         ("ASSETMESH_REMOTE_WRITES", "deny"),
         ("ASSETMESH_PROBE", "public"),
+        ("ASSETMESH_AUTH", "token"),
+        ("ASSETMESH_READS", "token"),
+        ("ASSETMESH_ALLOW_ANONYMOUS_WRITES", "true"),
+        ("ASSETMESH_TRUSTED_ISSUERS", ISSUERS),
         ("ASSETMESH_LOG", "debug"),
         ("RUST_LOG", "trace"),
         ("ASSETMESH_LOG_FORMAT", "json"),
@@ -85,8 +97,14 @@ fn every_setting_has_its_variable() {
         stop_deadline: Duration::from_secs(6),
         upload_bytes_max: Some(8_000_000),
         probe: Reach::Public,
+        auth: Auth::None,
+        public_url: None,
     };
     assert_eq!(node.http_limits, limits);
+    assert_eq!(node.access.auth, Auth::Token { reads: Reads::Token });
+    assert!(node.access.allow_anonymous_writes);
+    let issuers: Vec<Issuer> = ISSUERS.split(',').map(|text| text.parse().unwrap()).collect();
+    assert_eq!(node.access.tokens.trusted_issuers, [issuers[0].0, issuers[1].0]);
     let federation = Federation {
         network: "lab".parse().unwrap(),
         network_key: Some(PathBuf::from("/k")),
@@ -101,6 +119,23 @@ fn every_setting_has_its_variable() {
     assert_eq!(client.node.to_string(), "http://other:1");
     assert_eq!((client.token.as_deref(), client.retries), (Some("t"), 0));
     assert_eq!(client.idle_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn input_assets_have_their_variables() {
+    let env = env_of(&[
+        ("ASSETMESH_NVCF_ASSET_LIFETIME", "2h"),
+        ("ASSETMESH_NVCF_UPLOAD_WITHIN", "3m"),
+        ("ASSETMESH_NVCF_ASSET_BYTES_MAX", "4MB"),
+        ("ASSETMESH_NVCF_WAITING_MAX", "5"),
+    ]);
+    let nvcf = assetmesh_node::nvcf::Config {
+        lifetime: Duration::from_secs(7200),
+        upload_within: Duration::from_secs(180),
+        bytes_max: 4_000_000,
+        waiting_max: 5,
+    };
+    assert_eq!(layers(&env, "").node(&NodeRunArgs::default()).unwrap().nvcf, nvcf);
 }
 
 #[test]
@@ -153,4 +188,20 @@ fn the_example_file_shows_every_key() {
     let is_key = |line: &&str| line.starts_with("        ") && !line.starts_with("         ");
     let absent: Vec<_> = shown.lines().filter(is_key).filter(|line| line.ends_with(": None,")).collect();
     assert_eq!(absent, [""; 0], "the example lacks keys");
+}
+
+#[test]
+fn reads_are_not_closed_while_writes_are_open() {
+    let error = layers(&no_env, "[auth]\nreads = \"token\"\n").node(&NodeRunArgs::default()).unwrap_err();
+    assert!(error.to_string().contains("--auth token"), "{error}");
+}
+
+#[test]
+fn issuers_from_outside_stand_in_the_file() {
+    let file = "[auth]\nissuers = [{ issuer = \"i\", audience = \"a\", jwks_file = \"/k\" }]\n";
+    let settings = layers(&no_env, file).node(&NodeRunArgs::default()).unwrap();
+    let expected = Outside { issuer: "i".to_owned(), audience: "a".to_owned(), jwks_file: "/k".into() };
+    assert_eq!(settings.access.tokens.outside, [expected]);
+    let misspelt = "[auth]\ntrusted_issuers = [\"peer-7\"]\n";
+    assert!(toml::from_str::<FileSettings>(misspelt).unwrap_err().to_string().contains("peer-7"));
 }

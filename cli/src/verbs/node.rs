@@ -9,14 +9,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use assetmesh_http_api::{Auth, Reads};
 use assetmesh_node::storage::OpenError;
-use assetmesh_node::{Node, StartError, blobs, catalog, query};
+use assetmesh_node::{Node, StartError, blobs, catalog, query, tokens};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Fault};
-use crate::settings::NodeSettings;
+use crate::settings::{Access, NodeSettings};
 use crate::value::{LogFormat, RemoteWrites};
 
 /// Room beyond the deadline of the requests in flight, for closing what they used.
@@ -25,6 +26,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Runs a node until SIGTERM or Ctrl-C.
 pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     log::start(&settings)?;
+    settings.access.check_address(settings.http.0)?;
     let mut signals = Signals::listen()?;
     let listener = bind(settings.http.0).await?;
     let bound = listener.local_addr().context("cannot tell the bound address")?;
@@ -34,8 +36,13 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     tracing::info!("peers reach this node at {}", node.swarm().listen_addrs().join(" "));
 
     let stop = CancellationToken::new();
-    let serving =
-        assetmesh_http_api::serve(listener, node.clone(), settings.http_limits.clone(), stop.clone());
+    tell_access(&settings.access, bound);
+    let config = assetmesh_http_api::Config {
+        auth: settings.access.auth,
+        public_url: settings.public_url.as_ref().map(ToString::to_string),
+        ..settings.http_limits.clone()
+    };
+    let serving = assetmesh_http_api::serve(listener, node.clone(), config, stop.clone());
     let served = serve_until(serving, &node, &mut signals, &stop, settings.http_limits.stop_deadline).await;
     node.stop().await;
     tracing::info!("stopped");
@@ -99,7 +106,31 @@ fn node_config(settings: &NodeSettings, bound: SocketAddr) -> assetmesh_node::Co
         swarm,
         query: query::Config { remote_writes, ..query::Config::default() },
         public_url: Some(settings.public_url.as_ref().map_or_else(|| reachable(bound), ToString::to_string)),
+        tokens: settings.access.tokens.clone(),
+        nvcf: settings.nvcf.clone(),
         ..assetmesh_node::Config::default()
+    }
+}
+
+/// Says who may write, so that nobody learns it from what was written.
+fn tell_access(access: &Access, bound: SocketAddr) {
+    match access.auth {
+        Auth::Token { reads: Reads::Open } => {
+            tracing::info!("writes need a token (`assetmesh token create`); anybody may read");
+        }
+        Auth::Token { reads: Reads::Token } => {
+            tracing::info!("reads and writes need a token (`assetmesh token create`)");
+        }
+        Auth::None if bound.ip().to_canonical().is_loopback() => {
+            tracing::info!(
+                "open_writes: everybody on this machine may write; `--auth token` asks for tokens"
+            );
+        }
+        Auth::None => {
+            tracing::warn!(
+                "open_writes: everybody who reaches {bound} may write; `--auth token` asks for tokens"
+            );
+        }
     }
 }
 
@@ -137,6 +168,9 @@ fn refused(error: &StartError, data_dir: &Path) -> Fault {
         }
         StartError::Swarm(_) => {
             (Exit::Usage, "nothing was started: see --p2p, --bootstrap and --network-key")
+        }
+        StartError::Tokens(tokens::StartError::Keys(_) | tokens::StartError::NamedTwice(_)) => {
+            (Exit::Usage, "nothing is served: see [auth] issuers in the settings file")
         }
         StartError::Blobs(blobs::Error::Open(open)) => advice(open),
         StartError::Catalog(catalog::StartError::Open(open)) => advice(open),

@@ -20,7 +20,7 @@ const DESCRIPTION: HeaderName = HeaderName::from_static("x-amz-meta-nvcf-asset-d
 ///
 /// The same content again is answered 200, so that a client that missed the answer may repeat the upload.
 #[utoipa::path(put, path = "/v2/nvcf/uploads/{*ticket}", tag = "nvcf",
-    operation_id = "upload_input_asset", security(()),
+    operation_id = "upload_input_asset",
     params(
         ("ticket" = String, Path, description = "As in `uploadUrl`, which is used as it was given"),
         ("Content-Type" = String, Header, description = "The `contentType` of the asset"),

@@ -1,6 +1,7 @@
-//! Whose tokens are accepted: this node's own and those of nodes that the operator trusts.
+//! Whose tokens are accepted: this node's own, those of nodes that the operator trusts, and those
+//! of others whose keys lie in a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::Config;
+use super::jwks::KeyFile;
 use super::jwt::{Found, VerifyKey};
+use super::{Config, StartError};
 
 /// A node whose tokens are accepted, as the operator names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,14 @@ pub(super) struct Issuers {
     audience: String,
     members: watch::Receiver<Arc<BTreeSet<NodeKey>>>,
     trusted: Vec<Trusted>,
+    outside: BTreeMap<String, OutsideKeys>,
+}
+
+/// The keys of somebody outside of the federation.
+#[derive(Debug)]
+struct OutsideKeys {
+    audience: String,
+    keys: KeyFile,
 }
 
 impl Issuers {
@@ -73,8 +83,16 @@ impl Issuers {
         network: &NetworkName,
         members: watch::Receiver<Arc<BTreeSet<NodeKey>>>,
         config: &Config,
-    ) -> Self {
-        Self { own, audience: network.to_string(), members, trusted: config.trusted_issuers.clone() }
+    ) -> Result<Self, StartError> {
+        let mut outside = BTreeMap::new();
+        for one in &config.outside {
+            let keys = OutsideKeys { audience: one.audience.clone(), keys: KeyFile::open(&one.jwks_file)? };
+            if outside.insert(one.issuer.clone(), keys).is_some() {
+                return Err(StartError::NamedTwice(one.issuer.clone()));
+            }
+        }
+        let trusted = config.trusted_issuers.clone();
+        Ok(Self { own, audience: network.to_string(), members, trusted, outside })
     }
 
     pub(super) fn trusts_node(&self, node: &NodeKey) -> bool {
@@ -83,8 +101,15 @@ impl Issuers {
 
     /// The key of this id that an issuer has.
     pub(super) fn find(&self, issuer: &str, key_id: &str) -> Option<Found> {
+        let Some(node) = self.node(issuer) else {
+            let outside = self.outside.get(issuer)?;
+            let key = outside.keys.find(key_id)?;
+            return Some(Found { key, audience: outside.audience.clone(), origin: Origin::Foreign });
+        };
         // A node has one key, and both names are its id.
-        let node = self.node(issuer).filter(|_| key_id == issuer)?;
+        if key_id != issuer {
+            return None;
+        }
         let origin = if node == self.own { Origin::Own } else { Origin::Foreign };
         let key = VerifyKey { key: DecodingKey::from_ed_der(node.as_bytes()), algorithm: Algorithm::EdDSA };
         Some(Found { key, audience: self.audience.clone(), origin })
