@@ -135,6 +135,9 @@ pub(crate) struct NodeRunArgs {
     /// A tag of this node; may be given again [env: ASSETMESH_LABELS, with commas]
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
+    /// Where the assets of invocations are staged; containers see the same path [env: ASSETMESH_ASSET_ROOT] [default: staging in the data directory]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) asset_root: Option<PathBuf>,
     /// The largest file that an upload may hold, such as 5GB [env: ASSETMESH_UPLOAD_MAX] [default: no limit]
     #[arg(long, value_name = "SIZE")]
     pub(crate) upload_max: Option<ByteSize>,

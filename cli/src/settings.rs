@@ -4,6 +4,7 @@
 mod access;
 pub(crate) mod file;
 mod nvcf;
+mod worker;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use assetmesh_http_api::Reach;
 
 pub(crate) use self::access::Access;
 use self::file::{FederationSection, FileSettings, HttpSection};
+pub(crate) use self::worker::Invocations;
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
 use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, RemoteWrites, Span};
@@ -49,6 +51,8 @@ pub(crate) struct NodeSettings {
     pub(crate) access: Access,
     /// Input assets.
     pub(crate) nvcf: assetmesh_node::nvcf::Config,
+    /// How functions are invoked.
+    pub(crate) invocations: Invocations,
     /// The limits of the HTTP listener and of requests.
     pub(crate) http_limits: assetmesh_http_api::Config,
     /// What is logged, in the form of `RUST_LOG`.
@@ -130,6 +134,8 @@ impl<'a> Layers<'a> {
         let federation = std::mem::take(&mut self.file.federation);
         let access = std::mem::take(&mut self.file.auth);
         let nvcf = std::mem::take(&mut self.file.nvcf);
+        let worker = std::mem::take(&mut self.file.worker);
+        let functions = std::mem::take(&mut self.file.functions);
         let log = std::mem::take(&mut self.file.log);
         let labels = if args.labels.is_empty() { None } else { Some(args.labels.clone()) };
         let env_labels = self.var("ASSETMESH_LABELS").map(|list| split_list(&list));
@@ -145,6 +151,7 @@ impl<'a> Layers<'a> {
             federation: self.federation(args, federation)?,
             access: self.access(&args.access, access)?,
             nvcf: self.nvcf(nvcf)?,
+            invocations: self.invocations(args.asset_root.clone(), worker, functions)?,
             http_limits: self.http_limits(args, file_http)?,
             log_filter: self
                 .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
@@ -204,6 +211,9 @@ impl<'a> Layers<'a> {
             auth: default.auth,
             // That of the node.
             public_url: default.public_url,
+            // They stand in `Invocations`.
+            functions: default.functions,
+            invocations: default.invocations,
         })
     }
 

@@ -40,6 +40,8 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let config = assetmesh_http_api::Config {
         auth: settings.access.auth,
         public_url: settings.public_url.as_ref().map(ToString::to_string),
+        functions: settings.invocations.functions.clone(),
+        invocations: settings.invocations.limits.clone(),
         ..settings.http_limits.clone()
     };
     let serving = assetmesh_http_api::serve(listener, node.clone(), config, stop.clone());
@@ -108,6 +110,8 @@ fn node_config(settings: &NodeSettings, bound: SocketAddr) -> assetmesh_node::Co
         public_url: Some(settings.public_url.as_ref().map_or_else(|| reachable(bound), ToString::to_string)),
         tokens: settings.access.tokens.clone(),
         nvcf: settings.nvcf.clone(),
+        asset_root: settings.invocations.asset_root.clone(),
+        staging: settings.invocations.staging.clone(),
         ..assetmesh_node::Config::default()
     }
 }
