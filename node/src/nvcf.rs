@@ -10,11 +10,13 @@ mod state;
 mod sweep;
 mod tables;
 mod upload;
+mod verify;
 mod writer;
 
 pub use resolve::{Content, Resolved};
 pub use signed::{NotATicket, Ticket};
 pub use upload::{Slot, Upload};
+pub(crate) use verify::run as verify;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -444,3 +446,8 @@ impl Nvcf {
         answer.await.map_err(|_| Error::Stopped)?
     }
 }
+
+#[cfg(test)]
+mod test_kit;
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use assetmesh_protocol::ids::AssetId;
 use crate::actor::Tasks;
 use crate::blobs::{self, Blobs, Damage, Verified};
 use crate::catalog::{self, CatalogFinding, CatalogSummary};
+use crate::nvcf;
 use crate::storage::{self, Integrity, OpenError, Store, StoreConfig};
 
 /// One thing that is wrong.
@@ -24,6 +25,8 @@ pub enum Finding {
     },
     /// In the catalog.
     Catalog(CatalogFinding),
+    /// Among the input assets.
+    InputAsset(String),
     /// In the blob store.
     Blob(Damage),
     /// A record names content that is not there.
@@ -35,6 +38,7 @@ impl fmt::Display for Finding {
         match self {
             Self::File { file, reason } => write!(f, "{file}: {reason}"),
             Self::Catalog(finding) => finding.fmt(f),
+            Self::InputAsset(fault) => write!(f, "catalog: {fault}"),
             Self::Blob(Damage { id: Some(id), offset: Some(offset), what }) => {
                 write!(f, "blobs: {id} at byte {offset}: {what}")
             }
@@ -92,6 +96,9 @@ pub async fn run(
             Ok(catalog) => summary.catalog = catalog,
             Err(error) => report(Finding::File { file: catalog::FILE, reason: error.to_string() }),
         }
+        nvcf::verify(&store, &mut |fault| report(Finding::InputAsset(fault)), &mut |id| {
+            named.insert(id);
+        });
     }
     let mut tasks = Tasks::default();
     match Blobs::start(&mut tasks, data_dir, blobs::Config::default()) {

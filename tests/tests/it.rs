@@ -13,6 +13,7 @@ mod it {
     mod filters_over_rest;
     mod flips;
     mod linearizable;
+    mod nvcf;
     mod objects;
     mod shutdown;
     mod sim;

@@ -185,3 +185,19 @@ fn note(found: &mut HashMap<Uuid, Resolved>, peer: NodeKey, asset: HeldAsset) {
         providers.push(peer);
     }
 }
+
+#[cfg(test)]
+impl Resolved {
+    /// What a peer would have said.
+    pub(super) fn there(id: Uuid, blob: AssetId, size: u64, provider: NodeKey) -> Self {
+        let (content_type, description) = (String::new(), String::new());
+        Self { id, content_type, description, blob, size, place: Place::There(vec![provider]) }
+    }
+
+    pub(super) fn or_at(mut self, provider: NodeKey) -> Self {
+        if let Place::There(providers) = &mut self.place {
+            providers.push(provider);
+        }
+        self
+    }
+}

@@ -1,5 +1,9 @@
 //! The tables of input assets in `catalog.redb`. All their names are here, and carry a version.
 
+mod check;
+
+pub(super) use check::check;
+
 use assetmesh_protocol::ids::AssetId;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use uuid::Uuid;
@@ -200,4 +204,46 @@ fn find(
 ) -> Result<Option<Row>, Error> {
     let Some(bytes) = rows.get(&key.0)? else { return Ok(None) };
     Row::decode(key, bytes.value()).map(Some).map_err(|_| damaged(key))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::storage::{Store, Sync};
+
+    /// Flips one bit in the middle of an uploaded asset's row.
+    pub(crate) fn damage(store: &Store, key: &Key) {
+        let flip = |transaction: &WriteTransaction| {
+            let mut assets = transaction.open_table(ASSETS)?;
+            let mut bytes = assets.get(&key.0)?.unwrap().value().to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            assets.insert(&key.0, bytes.as_slice())?;
+            Ok::<_, StoreError>(())
+        };
+        store.update(Sync::Now, flip).unwrap();
+    }
+
+    /// Takes an uploaded asset's row out, and nothing that leads to it.
+    pub(crate) fn forget(store: &Store, key: &Key) {
+        let forget = |transaction: &WriteTransaction| {
+            transaction.open_table(ASSETS)?.remove(&key.0)?;
+            Ok::<_, StoreError>(())
+        };
+        store.update(Sync::Now, forget).unwrap();
+    }
+
+    /// How many rows each table has, in the order of their names above; facts do not count.
+    pub(crate) fn lengths(store: &Store) -> [u64; 4] {
+        use redb::ReadableTableMetadata;
+        let count = |transaction: &ReadTransaction| {
+            Ok::<_, StoreError>([
+                transaction.open_table(UPLOADS)?.len()?,
+                transaction.open_table(ASSETS)?.len()?,
+                transaction.open_table(HOLDERS)?.len()?,
+                transaction.open_table(DUE)?.len()?,
+            ])
+        };
+        store.view(count).unwrap()
+    }
 }

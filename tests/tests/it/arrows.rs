@@ -73,7 +73,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("staging", &["actor"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("tokens", &["clock", "identity"]),
-    ("verify", &["actor", "blobs", "catalog", "storage"]),
+    ("verify", &["actor", "blobs", "catalog", "nvcf", "storage"]),
     (
         "node",
         &[

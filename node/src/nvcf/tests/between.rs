@@ -1,0 +1,145 @@
+//! Two and three nodes: who tells whom of which assets, and who may have their bytes.
+
+use std::time::Duration;
+
+use assetmesh_protocol::nvcf::{NvcfAnswer, NvcfAsk, NvcfRefusal};
+use uuid::Uuid;
+
+use crate::nvcf::test_kit::{HOUR, Member, content};
+use crate::nvcf::{AssetId, Error};
+use crate::swarm::Service;
+use crate::{fetch, nvcf};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Two nodes that see each other.
+async fn pair() -> (Member, Member) {
+    let one = Member::start(&[]);
+    let other = Member::start(&[&one]);
+    one.sees(&[&other]).await;
+    other.sees(&[&one]).await;
+    (one, other)
+}
+
+#[tokio::test]
+async fn a_trusted_node_finds_the_asset_and_reads_its_bytes() {
+    let (holder, asker) = pair().await;
+    holder.trusts(&asker);
+    asker.trusts(&holder);
+    let here = asker.store("acme", b"here").await;
+    for length in [0, 1, 16_384, 16_385, 3_000_000] {
+        let bytes = content(1, length);
+        let there = holder.store("acme", &bytes).await;
+        let found = asker.nvcf.resolve("acme", &[there, here, there], SOON).await.unwrap();
+        assert_eq!(found.iter().map(|asset| asset.id).collect::<Vec<_>>(), [there, here]);
+        assert_eq!((found[0].is_here(), found[1].is_here()), (false, true));
+        assert_eq!((found[0].blob, found[0].size), (AssetId::of(&bytes), length as u64));
+        assert_eq!(found[0].description, "red-cat-photo");
+        assert!(asker.read(&found[0]).await.unwrap() == bytes, "{length}");
+    }
+    assert_eq!(asker.blobs.stats().unwrap().blobs, 1, "nothing foreign is stored");
+}
+
+#[tokio::test]
+async fn trust_is_needed_on_both_sides() {
+    for (holder_trusts, asker_trusts) in [(false, false), (true, false), (false, true)] {
+        let (holder, asker) = pair().await;
+        let id = holder.store("acme", b"secret").await;
+        if holder_trusts {
+            holder.trusts(&asker);
+        }
+        if asker_trusts {
+            asker.trusts(&holder);
+        }
+        let found = asker.nvcf.resolve("acme", &[id], SOON).await;
+        match found {
+            Err(Error::NotFound(missing)) if !asker_trusts => assert_eq!(missing, id),
+            Err(Error::Unanswered { id: missing, silent }) if asker_trusts => {
+                assert_eq!((missing, silent), (id, vec![holder.key]));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_trusted_gets_neither_answer_nor_bytes() {
+    let (holder, asker) = pair().await;
+    let bytes = content(1, 40_000);
+    let id = holder.store("acme", &bytes).await;
+    let ask = NvcfAsk::new("acme", &[id]).encode().unwrap();
+    let answer = asker.swarm.request(holder.key, Service::Nvcf, ask, SOON).await.unwrap();
+    assert_eq!(NvcfAnswer::decode(&answer).unwrap(), NvcfAnswer::Refused(NvcfRefusal::Forbidden));
+    let resolved = nvcf::Resolved::there(id, AssetId::of(&bytes), 40_000, holder.key);
+    assert!(matches!(asker.read(&resolved).await, Err(Error::Fetch(fetch::Error::Failed(_)))));
+    holder.trusts(&asker);
+    assert!(asker.read(&resolved).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn what_only_an_account_has_is_never_found_publicly() {
+    let (holder, asker) = pair().await;
+    holder.trusts(&asker);
+    asker.trusts(&holder);
+    let bytes = content(1, 40_000);
+    let id = holder.store("acme", &bytes).await;
+    let found = asker.nvcf.resolve("acme", &[id], SOON).await.unwrap();
+    asker.read(&found[0]).await.unwrap();
+    let public = asker.fetch.find(AssetId::of(&bytes)).await;
+    assert!(matches!(public, Err(fetch::Error::NotFound(_))), "{public:?}");
+    assert!(holder.catalog.object(&AssetId::of(&bytes)).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn another_account_or_an_expired_asset_is_not_found_there_either() {
+    let (holder, asker) = pair().await;
+    holder.trusts(&asker);
+    asker.trusts(&holder);
+    let id = holder.store("acme", b"secret").await;
+    for account in ["acme2", "acm", "other"] {
+        let found = asker.nvcf.resolve(account, &[id], SOON).await;
+        assert!(matches!(found, Err(Error::NotFound(_))), "{account}: {found:?}");
+    }
+    assert!(asker.nvcf.resolve("acme", &[id], SOON).await.is_ok());
+    holder.pass(24 * HOUR);
+    assert!(matches!(asker.nvcf.resolve("acme", &[id], SOON).await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_false_size_or_hash_is_seen_before_the_end() {
+    let (holder, asker) = pair().await;
+    holder.trusts(&asker);
+    let bytes = content(1, 100_000);
+    let id = holder.store("acme", &bytes).await;
+    for size in [99_999, 100_001, 16_384, 1, 200_000] {
+        let resolved = nvcf::Resolved::there(id, AssetId::of(&bytes), size, holder.key);
+        assert!(asker.read(&resolved).await.is_err(), "{size}");
+    }
+    let resolved = nvcf::Resolved::there(id, AssetId::of(b"other"), 100_000, holder.key);
+    assert!(asker.read(&resolved).await.is_err());
+}
+
+#[tokio::test]
+async fn bytes_come_from_the_next_who_has_them() {
+    let (holder, asker) = pair().await;
+    holder.trusts(&asker);
+    let bytes = content(1, 1_000_000);
+    let id = holder.store("acme", &bytes).await;
+    let absent = Member::start(&[]).key;
+    let resolved = nvcf::Resolved::there(id, AssetId::of(&bytes), 1_000_000, absent).or_at(holder.key);
+    assert!(asker.read(&resolved).await.unwrap() == bytes);
+    // Gone there meanwhile: an error, and never a short content.
+    holder.nvcf.delete("acme", id).await.unwrap();
+    assert!(asker.read(&resolved).await.is_err());
+}
+
+#[tokio::test]
+async fn too_many_at_once_are_asked_for_in_parts() {
+    let (holder, asker) = pair().await;
+    holder.trusts(&asker);
+    asker.trusts(&holder);
+    let storing = (0..300).map(|_| holder.store("acme", b"same"));
+    let ids: Vec<Uuid> = futures_util::future::join_all(storing).await;
+    let found = asker.nvcf.resolve("acme", &ids, SOON).await.unwrap();
+    assert_eq!(found.len(), 300);
+}

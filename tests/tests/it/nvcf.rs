@@ -1,0 +1,9 @@
+//! Input assets as the clients of NVCF use them, on a real node.
+
+mod account;
+mod calls;
+mod crash;
+mod documented;
+mod expiry;
+mod mutations;
+mod uploads;
