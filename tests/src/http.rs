@@ -5,7 +5,7 @@ pub mod multipart;
 pub(crate) mod request;
 pub(crate) mod response;
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -77,6 +77,20 @@ impl Connection {
             Ok(response) => Ok(response),
             Err(unread) => Err(sent.err().map_or(unread, anyhow::Error::from)),
         }
+    }
+
+    /// What has come by now, at least one byte, as text.
+    ///
+    /// # Errors
+    /// If the connection broke or ended.
+    pub fn read_some(&mut self) -> io::Result<String> {
+        let some = self.stream.fill_buf()?;
+        if some.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (text, length) = (String::from_utf8_lossy(some).into_owned(), some.len());
+        self.stream.consume(length);
+        Ok(text)
     }
 
     /// Everything until the peer closes, for checks of what follows an answer.

@@ -5,6 +5,7 @@
 mod api;
 mod binary;
 mod cluster;
+mod container;
 mod content;
 mod contention;
 mod crash;
@@ -22,6 +23,7 @@ mod wait;
 pub use api::{Api, description_of};
 pub use binary::binary;
 pub use cluster::Cluster;
+pub use container::{Container, Invoked};
 pub use content::Content;
 pub use contention::Contention;
 pub use crash::{CrashPlan, Disk, run_crashes};

@@ -144,6 +144,7 @@ impl Seat {
     fn finish(&self) {
         let mut table = lock(&self.table);
         if let Some(dropped) = table.board.finish(self.id) {
+            tracing::info!(request = %dropped, "an answer had to go for a newer one");
             table.remove(dropped);
         }
     }
@@ -202,7 +203,10 @@ impl Keeper {
                     None => return,
                 },
                 fault = take_early(&mut outcome) => outcome = Err(fault),
-                () = sleep_until(end) => return,
+                () = sleep_until(end) => {
+                    tracing::info!(request = %self.seat.id, "nobody asked for an answer in time; it is gone");
+                    return;
+                }
             }
         }
     }
