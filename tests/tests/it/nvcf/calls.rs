@@ -1,5 +1,8 @@
 //! The JSON calls: what they take, what they answer, and that no account sees another's assets.
 
+use std::collections::BTreeSet;
+use std::thread;
+
 use assetmesh_tests::{Method, Request, encode_segment};
 use serde_json::{Value, json};
 
@@ -75,7 +78,7 @@ fn every_call_needs_a_token_with_the_right_scope() {
     assert_eq!(acme.ids(), [id]);
     let wrong_method = acme.call(&Request::new(Method::Put, ASSETS));
     problem(&wrong_method, 405, ASSETS);
-    assert_eq!(wrong_method.header("allow"), Some("GET, HEAD, POST, OPTIONS"));
+    assert_eq!(wrong_method.header("allow"), Some("POST, GET, HEAD, OPTIONS"));
     problem(&acme.call(&Request::get("/v2/nvcf/nothing")), 404, "/v2/nvcf/nothing");
 }
 
@@ -131,8 +134,19 @@ fn what_is_no_id_names_nothing() {
 fn all_of_2500_assets_are_listed_whole_and_in_pages() {
     let node = TestNode::start();
     let mut acme = Account::of(&node, "acme");
-    let expected: Vec<String> = (0..2500_u32).map(|number| acme.store(&number.to_le_bytes()).id).collect();
-    assert_eq!(acme.ids(), expected);
+    let stored: BTreeSet<String> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..10_u32)
+            .map(|client| {
+                let mut own = acme.with(node.process.address());
+                let store = move |number: u32| own.store(&(250 * client + number).to_le_bytes()).id;
+                scope.spawn(move || (0..250).map(store).collect::<Vec<_>>())
+            })
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    let expected = acme.ids();
+    assert_eq!((expected.len(), stored.len()), (2500, 2500));
+    assert_eq!(expected.iter().cloned().collect::<BTreeSet<_>>(), stored);
     for limit in [1000, 999, 1] {
         let (mut ids, mut cursor) = (Vec::new(), String::new());
         loop {

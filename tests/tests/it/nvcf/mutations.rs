@@ -136,9 +136,22 @@ fn a_url_of_another_node_is_refused_and_bytes_that_are_no_target_are() {
     assert_eq!(send(&mut node.api(), &put(&foreign.target, b"evil")).status, 403);
     let mut acme = Account::of(&node, "acme");
     let valid = acme.create();
-    for bad in
-        [&b"\x00"[..], b"\x7f", b" ", b"\t", b"\xff", b"\xc3\xa9", b"<", b"\"", b"\\", b"|", b"^", b"`", b"{"]
-    {
+    for bad in [
+        &b"\x00"[..],
+        b"\x7f",
+        b" ",
+        b"\t",
+        b"\xff",
+        b"\xc3\xa9",
+        b"<",
+        b"\"",
+        b"\\",
+        b"|",
+        b"^",
+        b"`",
+        b"{",
+        b"#",
+    ] {
         let (before, after) = valid.target.split_at(valid.target.len() - 5);
         let raw = [
             b"PUT ", before.as_bytes(), bad, after.as_bytes(),
