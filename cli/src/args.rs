@@ -7,6 +7,7 @@
 
 mod access;
 mod federation;
+mod worker;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use self::federation::{
     BlockArgs, EntryArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs, RegistryUpdateArgs,
     RegistryVerb, UnblockArgs,
 };
+pub(crate) use self::worker::{WorkerRunArgs, WorkerVerb};
 use crate::edits::{MetaEdit, PathEdit};
 use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
 
@@ -41,6 +43,11 @@ pub(crate) enum Verb {
     Node {
         #[command(subcommand)]
         verb: NodeVerb,
+    },
+    /// Run a worker, which invokes functions for the accounts of a node
+    Worker {
+        #[command(subcommand)]
+        verb: WorkerVerb,
     },
     /// Store a file as an asset; prints its uri
     Upload(UploadArgs),

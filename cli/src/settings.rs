@@ -15,7 +15,7 @@ use assetmesh_http_api::Reach;
 
 pub(crate) use self::access::Access;
 use self::file::{FederationSection, FileSettings, HttpSection};
-pub(crate) use self::worker::Invocations;
+pub(crate) use self::worker::{Invocations, WorkerSettings};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
 use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, RemoteWrites, Span};
@@ -28,6 +28,9 @@ const DEFAULT_DATA_DIR: &str = "./assetmesh-data";
 
 /// What the peer network's library says below an error is about single dials and streams.
 const DEFAULT_LOG: &str = "info,libp2p=error";
+
+/// A node with default settings.
+const DEFAULT_NODE: &str = "http://127.0.0.1:4000";
 
 /// On loopback until it is told otherwise, beside the default of HTTP.
 const DEFAULT_P2P: &str = "/ip4/127.0.0.1/tcp/4001";
@@ -236,7 +239,7 @@ impl<'a> Layers<'a> {
         Ok(ClientSettings {
             node: match self.pick(args.node.clone(), "ASSETMESH_NODE", file.node)? {
                 Some(node) => node,
-                None => "http://127.0.0.1:4000".parse().map_err(|unfit| Fault::usage(format!("{unfit}")))?,
+                None => DEFAULT_NODE.parse().map_err(|unfit| Fault::usage(format!("{unfit}")))?,
             },
             token,
             idle_timeout: self

@@ -155,6 +155,13 @@ impl ApiError {
         Self::not_found("no such resource; the API is described at /openapi.json")
     }
 
+    /// No route of a worker has this path (404).
+    pub(crate) fn no_worker_route() -> Self {
+        Self::not_found(
+            "no such resource: this is a worker, which invokes functions; ask its node for everything else",
+        )
+    }
+
     /// The path exists, the method does not (405); the router adds `Allow`.
     pub(crate) fn method_not_allowed() -> Self {
         let sentence = "this resource does not know the method; see the Allow header";

@@ -40,6 +40,7 @@ mod serve;
 mod site;
 mod socket;
 mod upload;
+mod worker;
 
 pub use config::{Auth, Config, Reads};
 pub use nvcf::invoke::Limits as InvocationLimits;
@@ -47,3 +48,4 @@ pub use nvcf::invoke::functions::{FunctionConfig, FunctionError, Functions};
 pub use probe::Reach;
 pub use routes::router;
 pub use serve::serve;
+pub use worker::{Worker, serve_worker};

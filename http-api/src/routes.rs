@@ -35,6 +35,8 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(nvcf::create, nvcf::list))
         .routes(routes!(nvcf::read, nvcf::delete))
         .routes(routes!(nvcf::uploads::put))
+        .routes(routes!(nvcf::inputs::find))
+        .routes(routes!(nvcf::inputs::read))
         .routes(routes!(nvcf::invoke::invoke))
         .routes(routes!(nvcf::invoke::invoke_version))
         .routes(routes!(nvcf::invoke::status))

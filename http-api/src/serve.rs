@@ -35,8 +35,18 @@ pub async fn serve(
     config: Config,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let served = routes::with_invoker(node, &config);
+    with_router(listener, served, config, stop).await
+}
+
+/// Serves a router until `stop` is cancelled, and ends its invocations.
+pub(crate) async fn with_router(
+    listener: TcpListener,
+    (router, invoker): (Router, Invoker),
+    config: Config,
+    stop: CancellationToken,
+) -> io::Result<()> {
     descriptors::make_room_for(config.connections_max);
-    let (router, invoker) = routes::with_invoker(node, &config);
     let cut = cut_invocations(&invoker, &stop, config.stop_deadline);
     let served = tokio::select! {
         served = accept(listener, router, config, stop.clone()) => served,

@@ -8,9 +8,10 @@ use assetmesh_node::staging;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Layers;
+use super::{DEFAULT_LOG, DEFAULT_NODE, Layers};
+use crate::args::{NodeRunArgs, WorkerRunArgs};
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, Span};
+use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
 
 /// One of `[[functions]]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,7 +50,50 @@ pub(crate) struct Invocations {
     pub(crate) limits: InvocationLimits,
 }
 
+/// How `assetmesh worker run` runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WorkerSettings {
+    /// Where invocations are served. Loopback, beside the default of a node.
+    pub(crate) http: Listen,
+    /// The node that knows accounts and assets.
+    pub(crate) node: NodeUrl,
+    /// What is invoked, and how.
+    pub(crate) invocations: Invocations,
+    /// The limits of the HTTP listener and of requests.
+    pub(crate) http_limits: assetmesh_http_api::Config,
+    /// What is logged, in the form of `RUST_LOG`.
+    pub(crate) log_filter: String,
+    /// How it is logged.
+    pub(crate) log_format: LogFormat,
+}
+
 impl Layers<'_> {
+    /// The settings of a worker in a process of its own.
+    pub(crate) fn worker(&mut self, args: &WorkerRunArgs) -> Result<WorkerSettings, Fault> {
+        let mut worker = std::mem::take(&mut self.file.worker);
+        let functions = std::mem::take(&mut self.file.functions);
+        let (http, log) = (std::mem::take(&mut self.file.http), std::mem::take(&mut self.file.log));
+        let node = self.file.client.node.take();
+        let rust_log = self.var("RUST_LOG");
+        Ok(WorkerSettings {
+            http: self
+                .pick(args.http, "ASSETMESH_WORKER_HTTP", worker.http.take())?
+                .unwrap_or(Listen(([127, 0, 0, 1], 4100).into())),
+            node: match self.pick(args.node.clone(), "ASSETMESH_NODE", node)? {
+                Some(node) => node,
+                None => DEFAULT_NODE.parse().map_err(|unfit| Fault::usage(format!("{unfit}")))?,
+            },
+            invocations: self.invocations(args.asset_root.clone(), worker, functions)?,
+            http_limits: self.http_limits(&NodeRunArgs::default(), http)?,
+            log_filter: self
+                .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
+                .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            log_format: self
+                .pick(args.log_format, "ASSETMESH_LOG_FORMAT", log.format)?
+                .unwrap_or(LogFormat::Text),
+        })
+    }
+
     pub(super) fn invocations(
         &self,
         asset_root: Option<PathBuf>,

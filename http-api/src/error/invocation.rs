@@ -1,7 +1,9 @@
 //! What a client is told when an invocation comes to nothing.
 
+use std::fmt::Display;
+
 use assetmesh_node::staging;
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::ApiError;
@@ -29,6 +31,23 @@ impl From<Fault> for ApiError {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", sentence).with(RETRY_AFTER, SOON)
             }
             Fault::Refused(error) => *error,
+        }
+    }
+}
+
+impl ApiError {
+    /// The node that a worker asks cannot be asked, or answers nonsense (502).
+    pub(crate) fn node_unreachable(cause: impl Display) -> Self {
+        let sentence = "the node that holds the assets cannot be asked now; nothing was run";
+        Self::new(StatusCode::BAD_GATEWAY, "bad_gateway", sentence).because(cause)
+    }
+
+    /// A refusal of the node that a worker asks, passed on to the client that it is meant for.
+    pub(crate) fn of_the_node(status: StatusCode, sentence: String, challenge: Option<HeaderValue>) -> Self {
+        let error = Self::new(status, "refused", sentence);
+        match challenge {
+            Some(challenge) => error.with(WWW_AUTHENTICATE, challenge),
+            None => error,
         }
     }
 }

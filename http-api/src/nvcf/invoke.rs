@@ -10,11 +10,10 @@ mod headers;
 mod letters;
 mod local;
 mod pending;
+mod remote;
 mod reply;
 mod request_body;
 pub(crate) mod source;
-#[cfg(test)]
-mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +47,7 @@ use request_body::prepare;
 use source::{Account, Input, Source};
 
 pub(crate) use local::Local;
+pub(crate) use remote::Remote;
 
 const FUNCTIONS: &str = "/v2/nvcf/pexec/functions/";
 const STATUS: &str = "/v2/nvcf/pexec/status/";

@@ -1,7 +1,5 @@
 //! Accounts and assets of the node that this process is.
 
-use std::time::Duration;
-
 use assetmesh_node::Node;
 use assetmesh_node::nvcf::Resolved;
 use assetmesh_node::staging::Content;
@@ -15,9 +13,7 @@ use uuid::Uuid;
 use super::source::{Account, Input, Source};
 use crate::auth;
 use crate::error::ApiError;
-
-/// How long peers may take to say which of the assets they hold.
-pub(crate) const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
+use crate::nvcf::RESOLVE_WITHIN;
 
 /// The node's own knowledge.
 #[derive(Debug)]
@@ -28,7 +24,7 @@ impl Source for Local {
         async move {
             let caller = auth::of_headers(&self.0, headers)?;
             caller.require(INVOKE_FUNCTION)?;
-            Ok(Account { name: caller.0.account, bearer: None })
+            Ok(Account { name: caller.0.account, bearer: auth::bearer(headers)?.to_owned() })
         }
         .boxed()
     }

@@ -18,7 +18,7 @@ pub(crate) struct Account {
     /// The account's name.
     pub(crate) name: String,
     /// The caller's own token, for a node that is asked on the caller's behalf.
-    pub(crate) bearer: Option<String>,
+    pub(crate) bearer: String,
 }
 
 impl fmt::Debug for Account {
