@@ -6,3 +6,4 @@ mod endings;
 mod many;
 mod polling;
 mod setup;
+mod worker;

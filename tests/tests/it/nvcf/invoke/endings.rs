@@ -140,7 +140,8 @@ fn a_stopping_node_does_not_leave_its_clients_in_the_dark() {
 
 #[test]
 fn more_than_may_be_is_refused_with_a_time_to_come_back() {
-    let mut setup = Setup::with("[worker]\ninvocations_max = 2\nstaged_bytes_max = 1000\nassets_max = 2\n");
+    let mut setup =
+        Setup::with("[worker]\ninvocations_max = 2\nstaged_bytes_max = \"1000\"\nassets_max = 2\n");
     let (cat, dog) = (setup.asset(&[1; 600]), setup.asset(&[2; 500]));
     let mut first = setup.send(&setup.invocation(&cat));
     let mut call = setup.container.next().unwrap();
