@@ -29,9 +29,17 @@ impl Connection {
     /// # Errors
     /// If nothing listens there.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
+        Self::open_for(address, ANSWER_TIMEOUT)
+    }
+
+    /// Connects to a node whose answers may take so long.
+    ///
+    /// # Errors
+    /// If nothing listens there.
+    pub fn open_for(address: SocketAddr, answer_within: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_read_timeout(Some(answer_within))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self { stream: BufReader::with_capacity(64 * 1024, stream) })
     }

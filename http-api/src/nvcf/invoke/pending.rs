@@ -2,6 +2,7 @@
 //! one who asks first, or drops it when nobody does.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -202,7 +203,11 @@ impl Keeper {
                     Some(asking) => self.line_up(asking),
                     None => return,
                 },
-                fault = take_early(&mut outcome) => outcome = Err(fault),
+                taken = take_early(&mut outcome), if may_grow(&outcome) => {
+                    if let Err(error) = taken {
+                        outcome = Err(Fault::Broken(error.to_string()));
+                    }
+                }
                 () = sleep_until(end) => {
                     tracing::info!(request = %self.seat.id, "nobody asked for an answer in time; it is gone");
                     return;
@@ -212,17 +217,15 @@ impl Keeper {
     }
 }
 
-/// Takes as much of an answer as may be; ready only if the container broke off, so that the client is told plainly.
-async fn take_early(outcome: &mut Outcome) -> Fault {
+/// Whether more of an answer is to come, and may be taken early.
+fn may_grow(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_ok_and(|reply| !reply.body.is_whole() && reply.body.early_bytes() < EARLY_BYTES)
+}
+
+/// Takes a piece of an answer. A container that breaks off now is told plainly to the client later.
+async fn take_early(outcome: &mut Outcome) -> io::Result<()> {
     match outcome {
-        Ok(reply) => {
-            while !reply.body.is_whole() && reply.body.early_bytes() < EARLY_BYTES {
-                if let Err(error) = reply.body.take_early().await {
-                    return Fault::Broken(error.to_string());
-                }
-            }
-            std::future::pending().await
-        }
-        Err(_) => std::future::pending().await,
+        Ok(reply) => reply.body.take_early().await,
+        Err(_) => Ok(()),
     }
 }
