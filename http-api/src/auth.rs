@@ -1,14 +1,18 @@
-//! Who asks, as handlers see it.
+//! Stands before every handler and refuses who cannot show what the route needs; tells handlers who asks.
 
 use assetmesh_node::Node;
 use assetmesh_node::tokens::Caller;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::operator::ClientAddr;
+use crate::rights::Proof;
 
 /// A caller whose bearer token was accepted. Its refusals are rendered as the route renders all of its own.
 #[derive(Debug, Clone)]
@@ -32,14 +36,44 @@ impl FromRequestParts<App> for Authenticated {
     }
 }
 
-/// Checks the bearer token of a request.
-pub(crate) fn authenticate(app: &App, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
-    of_headers(&app.node, headers)
+/// Lets a request through, or answers it before anything of its body is read.
+pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    match check(&app, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
 }
 
-/// Checks the bearer token among the headers of a request.
-pub(crate) fn of_headers(node: &Node, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
-    Ok(Authenticated(node.tokens().check(bearer(headers)?)?))
+fn check(app: &App, request: &mut Request) -> Result<(), ApiError> {
+    // Without a route there is nothing to guard: the answer is 404.
+    let Some(template) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
+    match app.guard.proof(template.as_str(), request.method()) {
+        Proof::None => Ok(()),
+        Proof::OwnSite => Ok(app.guard.site().check_page(request.headers(), request.uri())?),
+        Proof::OwnMachine => check_operator(app, request),
+        Proof::Scope(scope) => {
+            let caller = authenticate(app, request.headers())?;
+            caller.require(scope)?;
+            request.extensions_mut().insert(caller);
+            Ok(())
+        }
+    }
+}
+
+fn check_operator(app: &App, request: &Request) -> Result<(), ApiError> {
+    let client = request.extensions().get::<ClientAddr>();
+    if !client.is_some_and(|client| client.is_operator()) {
+        return Err(ApiError::forbidden(
+            "this is for the node's operator: ask from the machine that it runs on, or start it with `--auth token` \
+             and bring a token with the scope `admin`",
+        ));
+    }
+    app.guard.site().check_host(request.headers(), request.uri())?;
+    Ok(app.guard.site().check_page(request.headers(), request.uri())?)
+}
+
+fn authenticate(app: &App, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
+    Ok(Authenticated(app.node.tokens().check(bearer(headers)?)?))
 }
 
 /// The token of the one `Authorization: Bearer` header (RFC 6750).
@@ -52,4 +86,36 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
         return Err(ApiError::bad_authorization());
     }
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap())).collect()
+    }
+
+    #[rstest]
+    #[case("Bearer abc")]
+    #[case("bearer abc")]
+    #[case("BEARER   abc ")]
+    fn the_scheme_is_known_in_any_case(#[case] value: &str) {
+        assert_eq!(bearer(&headers(&[value])).unwrap(), "abc");
+    }
+
+    #[rstest]
+    #[case(&[], "this needs a bearer token")]
+    #[case(&["Basic YTpi"], "send one Authorization header")]
+    #[case(&["Bearer"], "send one Authorization header")]
+    #[case(&["Bearer "], "send one Authorization header")]
+    #[case(&["abc"], "send one Authorization header")]
+    #[case(&["Bearer a", "Bearer a"], "send one Authorization header")]
+    #[case(&["Bearer \u{e9}"], "send one Authorization header")]
+    fn anything_but_one_bearer_token_is_refused(#[case] values: &[&str], #[case] sentence: &str) {
+        let error = bearer(&headers(values)).unwrap_err();
+        assert!(error.sentence().starts_with(sentence), "{}", error.sentence());
+    }
 }

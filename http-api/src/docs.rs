@@ -5,18 +5,18 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::answer;
 use crate::app::App;
 use crate::error::{Problem, Refusal};
 use crate::rights::{self, Right};
 use crate::schema::{self, Any};
+use crate::{answer, operations};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -49,8 +49,8 @@ pub(crate) fn render(mut document: Document) -> serde_json::Result<Bytes> {
     document.paths.paths = paths
         .into_iter()
         .map(|(path, mut item)| {
-            let path = plain(&path);
-            for (method, operation) in methods_mut(&mut item) {
+            let path = operations::plain(&path);
+            for (method, operation) in operations::of_path(&mut item) {
                 tell_right(operation, rights::of(method.as_str(), &path).unwrap_or(Right::Operate));
             }
             (path, item)
@@ -60,34 +60,6 @@ pub(crate) fn render(mut document: Document) -> serde_json::Result<Bytes> {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
     serde_json::to_vec(&document).map(Bytes::from)
-}
-
-/// A path as OpenAPI writes it: the router's `{*uri}` takes slashes, and OpenAPI has no such mark.
-pub(crate) fn plain(path: &str) -> String {
-    path.replace("{*", "{")
-}
-
-/// Every operation, by the path that the router knows.
-pub(crate) fn operations(document: &mut Document) -> Vec<(String, Method)> {
-    let all = document.paths.paths.iter_mut();
-    all.flat_map(|(path, item)| {
-        methods_mut(item).map(|(method, _)| (path.clone(), method)).collect::<Vec<_>>()
-    })
-    .collect()
-}
-
-fn methods_mut(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
-    let methods = [
-        (Method::GET, &mut item.get),
-        (Method::PUT, &mut item.put),
-        (Method::POST, &mut item.post),
-        (Method::DELETE, &mut item.delete),
-        (Method::OPTIONS, &mut item.options),
-        (Method::HEAD, &mut item.head),
-        (Method::PATCH, &mut item.patch),
-        (Method::TRACE, &mut item.trace),
-    ];
-    methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// Says what an operation needs. Which of it a node asks for depends on its settings, but for NVCF.

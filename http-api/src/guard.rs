@@ -1,21 +1,15 @@
-//! Stands before every handler: looks up what the matched route needs and refuses who cannot show it. It goes by the
-//! route that the router found, so that no way of writing a path leads around it.
+//! What a request has to show before a handler sees it. It goes by the route that the router found, so that no way of
+//! writing a path leads around it.
 
 use std::collections::HashMap;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::Method;
 use utoipa::openapi::OpenApi as Document;
 
-use crate::app::App;
 use crate::config::Auth;
-use crate::error::ApiError;
-use crate::operator::ClientAddr;
+use crate::operations;
 use crate::rights::{self, Proof, Right};
 use crate::site::OwnSite;
-use crate::{auth, docs};
 
 /// The viewer of the API's description, which is not part of it.
 const VIEWER: &str = "/docs";
@@ -33,14 +27,23 @@ impl Guard {
     /// rights is for operators.
     pub(crate) fn new(document: &mut Document, auth: Auth, public_url: &str) -> Self {
         let mut all: HashMap<String, Vec<(Method, Right)>> = HashMap::new();
-        for (path, method) in docs::operations(document) {
-            let right = rights::of(method.as_str(), &docs::plain(&path)).unwrap_or(Right::Operate);
+        for (path, method) in operations::list(document) {
+            let right = rights::of(method.as_str(), &operations::plain(&path)).unwrap_or(Right::Operate);
             all.entry(path).or_default().push((method, right));
         }
         Self { rights: all, auth, site: OwnSite::new(public_url) }
     }
 
-    /// What a request needs that the router has matched to a route.
+    /// What a request must show that the router has matched to a route.
+    pub(crate) fn proof(&self, template: &str, method: &Method) -> Proof {
+        self.right(template, method).proof(self.auth)
+    }
+
+    /// Under which names the node is known.
+    pub(crate) fn site(&self) -> &OwnSite {
+        &self.site
+    }
+
     fn right(&self, template: &str, method: &Method) -> Right {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         match self.rights.get(template) {
@@ -52,40 +55,36 @@ impl Guard {
             None => Right::Operate,
         }
     }
-
-    fn check(&self, app: &App, request: &mut Request) -> Result<(), ApiError> {
-        let Some(template) = request.extensions().get::<MatchedPath>() else { return Ok(()) };
-        let right = self.right(template.as_str(), request.method());
-        match right.proof(self.auth) {
-            Proof::None => Ok(()),
-            Proof::OwnSite => Ok(self.site.check_page(request.headers(), request.uri())?),
-            Proof::OwnMachine => self.check_operator(request),
-            Proof::Scope(scope) => {
-                let caller = auth::authenticate(app, request.headers())?;
-                caller.require(scope)?;
-                request.extensions_mut().insert(caller);
-                Ok(())
-            }
-        }
-    }
-
-    fn check_operator(&self, request: &Request) -> Result<(), ApiError> {
-        let client = request.extensions().get::<ClientAddr>();
-        if !client.is_some_and(|client| client.is_operator()) {
-            return Err(ApiError::forbidden(
-                "this is for the node's operator: ask from the machine that it runs on, or start it with `--auth token` \
-                 and bring a token with the scope `admin`",
-            ));
-        }
-        self.site.check_host(request.headers(), request.uri())?;
-        Ok(self.site.check_page(request.headers(), request.uri())?)
-    }
 }
 
-/// Lets a request through, or answers it.
-pub(crate) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    match app.guard.check(&app, &mut request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+#[cfg(test)]
+mod tests {
+    use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
+
+    use super::*;
+
+    fn guard(paths: &[(HttpMethod, &str)]) -> Guard {
+        let mut document = Document::default();
+        for (method, path) in paths {
+            let item = PathItem::new(method.clone(), OperationBuilder::new().build());
+            document.paths.paths.insert((*path).to_owned(), item);
+        }
+        Guard::new(&mut document, Auth::None, "http://127.0.0.1:1")
+    }
+
+    #[test]
+    fn a_route_without_a_line_in_the_table_is_for_operators() {
+        let guard = guard(&[(HttpMethod::Post, "/forgotten"), (HttpMethod::Put, "/asset/{*uri}")]);
+        assert_eq!(guard.right("/forgotten", &Method::POST), Right::Operate);
+        assert_eq!(guard.right("/not/even/described", &Method::GET), Right::Operate);
+        assert_eq!(guard.right("/asset/{*uri}", &Method::PUT), Right::WriteAssets);
+        assert_eq!(guard.right("/docs/{*rest}", &Method::GET), Right::Open);
+    }
+
+    #[test]
+    fn head_needs_what_get_needs() {
+        let guard = guard(&[(HttpMethod::Get, "/v1/peers")]);
+        assert_eq!(guard.right("/v1/peers", &Method::HEAD), Right::Read);
+        assert_eq!(guard.right("/v1/peers", &Method::OPTIONS), Right::Open);
     }
 }

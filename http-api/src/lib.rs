@@ -24,6 +24,7 @@ mod multipart;
 mod node;
 mod nvcf;
 mod objects;
+mod operations;
 mod operator;
 mod paced;
 mod params;

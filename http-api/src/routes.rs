@@ -14,11 +14,13 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{ApiError, UPLOADS};
-use crate::guard::{self, Guard};
+use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::nvcf::invoke::{Invoker, Local};
 use crate::probe::Prober;
-use crate::{assets, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload};
+use crate::{
+    assets, auth, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload,
+};
 
 fn table() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::base())
@@ -72,7 +74,7 @@ pub(crate) fn with_invoker(node: Node, config: &Config) -> (Router, Invoker) {
     let routes = routes
         .merge(docs::viewer())
         .fallback(no_route)
-        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        .layer(middleware::from_fn_with_state(app.clone(), auth::guard))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::envelope))
         .with_state(app);
     // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.

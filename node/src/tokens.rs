@@ -236,4 +236,10 @@ impl From<ShelfError> for Error {
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod jwks_tests;
+#[cfg(test)]
+mod test_keys;
+#[cfg(test)]
+mod test_kit;
+#[cfg(test)]
 mod tests;

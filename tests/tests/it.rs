@@ -18,5 +18,6 @@ mod it {
     mod shutdown;
     mod sim;
     mod support;
+    mod tokens;
     mod transfer;
 }

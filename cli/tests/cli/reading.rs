@@ -128,6 +128,24 @@ fn a_busy_node_is_asked_again_after_the_pause_it_names() {
 }
 
 #[test]
+fn no_token_follows_an_answer_that_points_elsewhere() {
+    let thief = Stub::start(|_, _| json_answer(200, &json!({"success": true, "data": {}})));
+    let target = format!("Location: {}/asset/a:1-x", thief.url());
+    for status in [301, 302, 303, 307, 308] {
+        let headers = target.clone();
+        let node = Stub::start(move |_, _| answer(status, &[&headers], b""));
+        for verb in ["show", "rm"] {
+            let run = Run::new([verb, "a:1-x"]).at(&node).with_variable("ASSETMESH_TOKEN", "t0k");
+            let ended = run.end();
+            assert_ne!(ended.code, 0, "{ended:?}");
+            assert!(!ended.stderr.contains("t0k"), "{ended:?}");
+        }
+        assert_eq!(node.seen()[0].header("authorization"), Some("Bearer t0k"));
+    }
+    assert!(thief.seen().is_empty());
+}
+
+#[test]
 fn the_token_is_sent_and_a_refusal_of_it_has_its_code() {
     let node = Stub::start(|_, _| error(403, "the token lacks assets:write", "forbidden"));
     Run::new(["rm", "a:1-x"]).at(&node).with_variable("ASSETMESH_TOKEN", "t0k").end().with_code(4);

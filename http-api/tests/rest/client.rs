@@ -73,6 +73,10 @@ impl Server {
         Self { address, node, stop, served, data }
     }
 
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -96,8 +100,10 @@ impl Server {
         let mut stream = self.connect().await;
         let length =
             if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{headers}{length}\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}{length}\r\n",
+            self.address
+        );
         stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
         reply(&mut stream, method == "HEAD").await
     }

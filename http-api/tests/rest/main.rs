@@ -1,5 +1,7 @@
 //! The HTTP side of a real node over real sockets: what clients see, and what hostile ones can do.
 
+#[cfg(test)]
+mod access;
 mod assets;
 #[cfg(test)]
 mod client;

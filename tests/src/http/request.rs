@@ -140,7 +140,7 @@ impl Request {
     /// The head with its closing empty line.
     #[must_use]
     pub fn head(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: node\r\n", self.method.name(), self.target);
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: localhost\r\n", self.method.name(), self.target);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
