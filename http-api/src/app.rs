@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::guard::Guard;
+use crate::invoke::Invoker;
 use crate::metrics::Metrics;
-use crate::nvcf::invoke::Invoker;
 use crate::probe::Prober;
 
 /// The state of the router.

@@ -1,15 +1,14 @@
 //! Stands before every handler and refuses who cannot show what the route needs; tells handlers who asks.
 
-use assetmesh_node::Node;
 use assetmesh_node::tokens::Caller;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use crate::app::App;
+use crate::bearer::bearer;
 use crate::error::ApiError;
 use crate::operator::ClientAddr;
 use crate::rights::Proof;
@@ -74,18 +73,6 @@ fn check_operator(app: &App, request: &Request) -> Result<(), ApiError> {
 
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
     Ok(Authenticated(app.node.tokens().check(bearer(headers)?)?))
-}
-
-/// The token of the one `Authorization: Bearer` header (RFC 6750).
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let value = all.next().ok_or_else(ApiError::no_token)?;
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
-    let token = token.trim_matches(' ');
-    if all.next().is_some() || !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(ApiError::bad_authorization());
-    }
-    Ok(token)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::nvcf::invoke::Limits;
-use crate::nvcf::invoke::functions::Functions;
+use crate::invocation::Limits;
+use crate::invocation::functions::Functions;
 use crate::probe::Reach;
 
 /// Limits of the listener and of requests. The defaults suit a node on the open internet.

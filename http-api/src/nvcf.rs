@@ -2,11 +2,9 @@
 //! shows its account and no other.
 
 pub(crate) mod inputs;
-pub(crate) mod invoke;
+pub(crate) mod pexec;
 mod schema;
 pub(crate) mod uploads;
-
-use std::time::Duration;
 
 use assetmesh_node::nvcf::InputAsset;
 use axum::BoxError;
@@ -30,8 +28,6 @@ use crate::extract::JsonText;
 use crate::params::Params;
 use schema::{Changing, Reading};
 
-/// How long peers may take to say which of an invocation's assets they hold.
-const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
 const ASSETS: &str = "/v2/nvcf/assets/";
 /// Assets of one page, and read at once for a list of all.
 const PAGE_MAX: usize = 1000;

@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{ApiError, UPLOADS};
 use crate::guard::Guard;
+use crate::invoke::{Invoker, Local};
 use crate::metrics::Metrics;
-use crate::nvcf::invoke::{Invoker, Local};
 use crate::probe::Prober;
 use crate::{
     assets, auth, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload,
@@ -39,9 +39,9 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(nvcf::uploads::put))
         .routes(routes!(nvcf::inputs::find))
         .routes(routes!(nvcf::inputs::read))
-        .routes(routes!(nvcf::invoke::invoke))
-        .routes(routes!(nvcf::invoke::invoke_version))
-        .routes(routes!(nvcf::invoke::status))
+        .routes(routes!(nvcf::pexec::invoke))
+        .routes(routes!(nvcf::pexec::invoke_version))
+        .routes(routes!(nvcf::pexec::status))
         .routes(routes!(node::node))
         .routes(routes!(peers::list))
         .routes(routes!(peers::block))

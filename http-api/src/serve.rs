@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::nvcf::invoke::Invoker;
+use crate::invoke::Invoker;
 use crate::{connection, descriptors, routes};
 
 /// Unsent bytes that the kernel may queue for one connection; a slow reader's progress then shows in

@@ -18,8 +18,9 @@ use tower::ServiceExt;
 use crate::answer::Answer;
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::invoke::{Invoker, Remote};
 use crate::metrics::Metrics;
-use crate::nvcf::invoke::{self, Invoker, Remote};
+use crate::nvcf::pexec;
 use crate::{envelope, health, metrics, serve};
 
 /// Who asks whether a worker is well does not wait for longer.
@@ -73,9 +74,9 @@ pub async fn serve_worker(
 
 fn router(shared: Shared) -> Router {
     let routes = Router::new()
-        .route("/v2/nvcf/pexec/functions/{function_id}", post(invoke::invoke))
-        .route("/v2/nvcf/pexec/functions/{function_id}/versions/{version_id}", post(invoke::invoke_version))
-        .route("/v2/nvcf/pexec/status/{request_id}", get(invoke::status))
+        .route("/v2/nvcf/pexec/functions/{function_id}", post(pexec::invoke))
+        .route("/v2/nvcf/pexec/functions/{function_id}/versions/{version_id}", post(pexec::invoke_version))
+        .route("/v2/nvcf/pexec/status/{request_id}", get(pexec::status))
         .route("/health", get(well))
         .route("/readyz", get(well))
         .route("/livez", get(health::live))

@@ -7,7 +7,7 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::ApiError;
-use crate::nvcf::invoke::fault::Fault;
+use crate::invocation::fault::Fault;
 
 /// Seconds after which a place may be free.
 const SOON: HeaderValue = HeaderValue::from_static("2");
@@ -30,7 +30,6 @@ impl From<Fault> for ApiError {
             Fault::Stopping => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", sentence).with(RETRY_AFTER, SOON)
             }
-            Fault::Refused(error) => *error,
         }
     }
 }

@@ -8,51 +8,18 @@ use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, Uri};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-use uuid::Uuid;
 
+use super::asset_id_of;
 use super::schema::{Changing, Reading};
-use super::{RESOLVE_WITHIN, asset_id_of};
 use crate::app::App;
 use crate::auth::Authenticated;
 use crate::error::ApiError;
 use crate::extract::JsonText;
+use crate::invoke::{FoundInput, FoundInputs, NamedInputs, RESOLVE_WITHIN};
 
-/// The question for several.
-pub(crate) const INPUTS: &str = "/v2/nvcf/inputs";
 const ONE: &str = "/v2/nvcf/inputs/";
 /// Assets of one question. More than an invocation may have, whatever the settings of the worker.
 const IDS_MAX: usize = 1000;
-
-/// The assets that an invocation names.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct NamedInputs {
-    /// Their ids; at most 1000, and none to learn the account alone.
-    #[schema(max_items = 1000)]
-    pub(crate) asset_ids: Vec<Uuid>,
-}
-
-/// An account and its assets.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct FoundInputs {
-    /// Whose token it is.
-    pub(crate) account: String,
-    /// In the order of the question, each once.
-    pub(crate) assets: Vec<FoundInput>,
-}
-
-/// An uploaded asset, here or on another node.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FoundInput {
-    pub(crate) asset_id: Uuid,
-    /// The BLAKE3 hash of its content, 64 hex characters.
-    pub(crate) blake3: String,
-    /// Its size in bytes.
-    pub(crate) size: u64,
-}
 
 /// Finds the assets of an invocation in the whole federation.
 #[utoipa::path(post, path = "/v2/nvcf/inputs", tag = "nvcf", request_body = NamedInputs,

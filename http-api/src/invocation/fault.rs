@@ -4,7 +4,6 @@ use assetmesh_node::staging;
 use uuid::Uuid;
 
 use super::asked::AskedError;
-use crate::error::ApiError;
 
 /// Why there is no answer of a container.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -41,13 +40,4 @@ pub(crate) enum Fault {
     /// The worker stops.
     #[error("the worker is stopping; the invocation was given up")]
     Stopping,
-    /// Something of the request could not be used; the refusal is ready.
-    #[error("{}", .0.sentence())]
-    Refused(Box<ApiError>),
-}
-
-impl From<ApiError> for Fault {
-    fn from(error: ApiError) -> Self {
-        Self::Refused(Box::new(error))
-    }
 }

@@ -1,5 +1,7 @@
 //! Accounts and assets of the node that this process is.
 
+use std::time::Duration;
+
 use assetmesh_node::Node;
 use assetmesh_node::nvcf::Resolved;
 use assetmesh_node::staging::Content;
@@ -11,9 +13,11 @@ use http::HeaderMap;
 use uuid::Uuid;
 
 use super::source::{Account, Input, Source};
-use crate::auth;
+use crate::bearer::bearer;
 use crate::error::ApiError;
-use crate::nvcf::RESOLVE_WITHIN;
+
+/// How long peers may take to say which of an invocation's assets they hold.
+pub(crate) const RESOLVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The node's own knowledge.
 #[derive(Debug)]
@@ -22,9 +26,12 @@ pub(crate) struct Local(pub(crate) Node);
 impl Source for Local {
     fn admit<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Account, ApiError>> {
         async move {
-            let caller = auth::of_headers(&self.0, headers)?;
-            caller.require(INVOKE_FUNCTION)?;
-            Ok(Account { name: caller.0.account, bearer: auth::bearer(headers)?.to_owned() })
+            let bearer = bearer(headers)?;
+            let caller = self.0.tokens().check(bearer)?;
+            if !caller.may(INVOKE_FUNCTION) {
+                return Err(ApiError::insufficient_scope(INVOKE_FUNCTION));
+            }
+            Ok(Account { name: caller.account, bearer: bearer.to_owned() })
         }
         .boxed()
     }

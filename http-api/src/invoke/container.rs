@@ -17,8 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::fault::Fault;
-use super::functions::Target;
+use crate::invocation::fault::Fault;
+use crate::invocation::functions::Target;
 
 /// A container sits on this machine or beside it.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);

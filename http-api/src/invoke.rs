@@ -1,19 +1,16 @@
-//! `/v2/nvcf/pexec`: invokes a function. Its assets are staged, its container is called, and the answer goes to the client
+//! Invokes functions. The assets are staged, its container is called, and the answer goes to the client
 //! as it comes; or the client is sent away with 202 to ask again. Whatever ends an invocation, its folder goes.
 
-mod asked;
 mod board;
 mod container;
-pub(crate) mod fault;
-pub(crate) mod functions;
-mod headers;
+mod inputs;
 mod letters;
 mod local;
 mod pending;
 mod remote;
 mod reply;
 mod request_body;
-pub(crate) mod source;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +18,7 @@ use std::time::Duration;
 
 use assetmesh_node::staging::{Invocation, Staging};
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
@@ -30,45 +27,28 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, Version}
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::schema::Invoking;
 use crate::error::ApiError;
 use crate::extract::tail;
+use crate::invocation::fault::Fault;
+use crate::invocation::functions::{Function, Functions};
+use crate::invocation::headers::{Told as ContainerTold, mark, to_client, to_container};
+use crate::invocation::{Limits, asked};
 use crate::presence::Presence;
 use container::{Conversation, call};
-use fault::Fault;
-use functions::{Function, Functions};
-use headers::{Told as ContainerTold, mark, to_client, to_container};
 use pending::{Outcome, Pending, Told};
 use reply::{Reply, ReplyBody};
 use request_body::prepare;
 use source::{Account, Input, Source};
 
-pub(crate) use local::Local;
+pub(crate) use inputs::{FoundInput, FoundInputs, NamedInputs};
+pub(crate) use local::{Local, RESOLVE_WITHIN};
 pub(crate) use remote::Remote;
 
 const FUNCTIONS: &str = "/v2/nvcf/pexec/functions/";
 const STATUS: &str = "/v2/nvcf/pexec/status/";
 const VERSIONS: &str = "/versions/";
-
-/// How long invocations may take, and what is kept of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// A container that sends nothing for this long is given up. 1 h: as long as a client may wait at once.
-    pub answer_within: Duration,
-    /// Answers that are kept for clients that were sent away. 256: with what is taken of each, 32 MiB.
-    pub kept_max: usize,
-    /// How long such an answer is kept. 5 min: clients ask again at once, and have some time to restart.
-    pub keep_for: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { answer_within: Duration::from_secs(3600), kept_max: 256, keep_for: Duration::from_secs(300) }
-    }
-}
 
 /// Invokes functions. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -99,6 +79,44 @@ impl Invoker {
         Self { inner: Arc::new(Inner { functions, limits, staging, source, pending, letters, cut }) }
     }
 
+    /// Answers a request to invoke a function.
+    ///
+    /// # Errors
+    /// The caller may not, or asks for something that is not there; nothing has run.
+    pub(crate) async fn invoke(&self, request: Request) -> Result<Response, ApiError> {
+        let begun = Instant::now();
+        let account = self.inner.source.admit(request.headers()).await?;
+        let function = self.function(request.uri().path())?;
+        let poll_time = asked::poll_time(request.headers()).map_err(Fault::from)?;
+        let presence = presence_of(request.extensions());
+        let work = self.begin(function, account, request).await?;
+        Ok(self.wait(work, presence, begun + poll_time).await)
+    }
+
+    /// Answers a request for the answer to an invocation.
+    ///
+    /// # Errors
+    /// The caller has no such invocation.
+    pub(crate) async fn status(&self, request: Request) -> Result<Response, ApiError> {
+        let account = self.inner.source.admit(request.headers()).await?;
+        let text = tail(request.uri().path(), STATUS)?;
+        let poll_time = asked::poll_time(request.headers()).map_err(Fault::from)?;
+        let presence = presence_of(request.extensions());
+        let id = Uuid::try_parse(&text).map_err(|_| Fault::UnknownRequest(text))?;
+        let told = tokio::select! {
+            biased;
+            told = self.inner.pending.ask(id, &account.name, poll_time) => told,
+            () = presence.clone().gone() => return Err(ApiError::broken_body("the client has gone")),
+            () = self.inner.cut.cancelled() => return Err(Fault::Stopping.into()),
+        };
+        match told {
+            Told::Answer(outcome) => Ok(answer(id, *outcome, presence)),
+            Told::NotYet => Ok(not_yet(id)),
+            Told::Unknown => Err(Fault::UnknownRequest(id.to_string()).into()),
+            Told::ManyWaiting => Err(Fault::ManyWaiting(id).into()),
+        }
+    }
+
     /// Sends those away who still wait: the process is about to end.
     pub(crate) fn cut(&self) {
         self.inner.cut.cancel();
@@ -111,7 +129,7 @@ impl Invoker {
     }
 
     /// The function that a path names after `/functions/`.
-    fn function(&self, path: &str) -> Result<Function, Fault> {
+    fn function(&self, path: &str) -> Result<Function, ApiError> {
         let text = tail(path, FUNCTIONS)?;
         let (id, version) = match text.split_once(VERSIONS) {
             Some((id, version)) => (id.to_owned(), Some(version.to_owned())),
@@ -119,14 +137,14 @@ impl Invoker {
         };
         let known =
             Uuid::try_parse(&id).ok().and_then(|id| self.inner.functions.find(id, version.as_deref()));
-        known.cloned().ok_or(Fault::UnknownFunction { id, version })
+        Ok(known.cloned().ok_or(Fault::UnknownFunction { id, version })?)
     }
 
     /// Takes the first steps of an invocation, up to where nothing but time is missing.
-    async fn begin(&self, function: Function, account: Account, request: Request) -> Result<Begun, Fault> {
+    async fn begin(&self, function: Function, account: Account, request: Request) -> Result<Begun, ApiError> {
         let (parts, body) = request.into_parts();
-        let assets = asked::references(&parts.headers)?;
-        let invocation = self.inner.staging.enter(assets.len())?;
+        let assets = asked::references(&parts.headers).map_err(Fault::from)?;
+        let invocation = self.inner.staging.enter(assets.len()).map_err(Fault::from)?;
         let inputs =
             if assets.is_empty() { Vec::new() } else { self.inner.source.resolve(&account, &assets).await? };
         let letters = self.inner.letters.get_or_try_init(letters::upper_case).await;
@@ -146,8 +164,8 @@ impl Invoker {
             biased;
             outcome = &mut job => outcome,
             // Nobody reads this.
-            () = presence.clone().gone() => Err(ApiError::broken_body("the client has gone").into()),
-            () = self.inner.cut.cancelled() => Err(Fault::Stopping),
+            () = presence.clone().gone() => Err(ApiError::broken_body("the client has gone")),
+            () = self.inner.cut.cancelled() => Err(Fault::Stopping.into()),
             () = passage.through().then(|()| sleep_until(deadline)) => {
                 self.inner.pending.keep(id, &account, job);
                 return not_yet(id);
@@ -156,7 +174,7 @@ impl Invoker {
         drop(job);
         let outcome = match (outcome, passage.broken()) {
             // The container only noticed what the client did.
-            (Err(_), Some(broken)) => Err(broken.into()),
+            (Err(_), Some(broken)) => Err(broken),
             (outcome, _) => outcome,
         };
         answer(id, outcome, presence)
@@ -199,13 +217,13 @@ impl Work {
             let headers = to_container(&parts.headers, &told)
                 .ok_or_else(|| ApiError::internal("the account or the folder cannot stand in a header"))?;
             let request = outgoing(parts.method, &function, headers, letters, body);
-            call(&function.target, request, answer_within).await
+            Ok::<_, ApiError>(call(&function.target, request, answer_within).await?)
         };
         match called.await {
             Ok((head, conversation)) => Ok(reply(head, conversation, invocation, answer_within).await),
-            Err(fault) => {
+            Err(error) => {
                 invocation.close().await;
-                Err(fault)
+                Err(error)
             }
         }
     }
@@ -256,8 +274,8 @@ fn answer(id: Uuid, outcome: Outcome, presence: Presence) -> Response {
             *response.headers_mut() = to_client(&head.headers, id, head.status);
             response
         }
-        Err(fault) => {
-            let mut response = ApiError::from(fault).into_response();
+        Err(error) => {
+            let mut response = error.into_response();
             mark(response.headers_mut(), id, "errored");
             response
         }
@@ -274,80 +292,4 @@ fn not_yet(id: Uuid) -> Response {
 
 fn presence_of(extensions: &Extensions) -> Presence {
     extensions.get::<Presence>().cloned().unwrap_or_default()
-}
-
-/// What an invocation may say in its headers.
-#[derive(Debug, IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only the OpenAPI document uses it")]
-pub(crate) struct InvocationHeaders {
-    /// Ids of uploaded assets, with commas; the header may be there several times.
-    #[param(rename = "NVCF-INPUT-ASSET-REFERENCES")]
-    references: Option<String>,
-    /// How long the client waits for the answer before a 202; 60 without it.
-    #[param(rename = "NVCF-POLL-SECONDS", minimum = 1, maximum = 3600)]
-    poll_seconds: Option<u64>,
-}
-
-/// Invokes a function in the first of its versions.
-#[utoipa::path(post, path = "/v2/nvcf/pexec/functions/{function_id}", tag = "nvcf",
-    params(("function_id" = Uuid, Path, description = "The function"), InvocationHeaders),
-    request_body(content = Vec<u8>, content_type = "*/*", description = "Goes to the container as it is"),
-    responses(
-        (status = 200, description = "What the container answers", content_type = "*/*", body = Vec<u8>),
-        (status = 202, description = "Not done yet: ask for the status of NVCF-REQID"),
-        Invoking))]
-pub(crate) async fn invoke(State(invoker): State<Invoker>, request: Request) -> Result<Response, ApiError> {
-    let begun = Instant::now();
-    let account = invoker.inner.source.admit(request.headers()).await?;
-    let function = invoker.function(request.uri().path())?;
-    let poll_time = asked::poll_time(request.headers()).map_err(Fault::from)?;
-    let presence = presence_of(request.extensions());
-    let work = invoker.begin(function, account, request).await?;
-    Ok(invoker.wait(work, presence, begun + poll_time).await)
-}
-
-/// Invokes one version of a function.
-#[utoipa::path(post, path = "/v2/nvcf/pexec/functions/{function_id}/versions/{version_id}", tag = "nvcf",
-    params(
-        ("function_id" = Uuid, Path, description = "The function"),
-        ("version_id" = String, Path, description = "Its version"),
-        InvocationHeaders),
-    request_body(content = Vec<u8>, content_type = "*/*", description = "Goes to the container as it is"),
-    responses(
-        (status = 200, description = "What the container answers", content_type = "*/*", body = Vec<u8>),
-        (status = 202, description = "Not done yet: ask for the status of NVCF-REQID"),
-        Invoking))]
-pub(crate) async fn invoke_version(invoker: State<Invoker>, request: Request) -> Result<Response, ApiError> {
-    invoke(invoker, request).await
-}
-
-/// Asks for the answer to an invocation that was answered 202.
-#[utoipa::path(get, path = "/v2/nvcf/pexec/status/{request_id}", tag = "nvcf",
-    params(
-        ("request_id" = Uuid, Path, description = "The NVCF-REQID of the 202"),
-        ("NVCF-POLL-SECONDS" = Option<u64>, Header, minimum = 1, maximum = 3600,
-            description = "How long to wait for the answer before another 202; 60 without it")),
-    responses(
-        (status = 200, description = "What the container answers", content_type = "*/*", body = Vec<u8>),
-        (status = 202, description = "Not done yet: ask again"),
-        Invoking))]
-pub(crate) async fn status(State(invoker): State<Invoker>, request: Request) -> Result<Response, ApiError> {
-    let account = invoker.inner.source.admit(request.headers()).await?;
-    let text = tail(request.uri().path(), STATUS)?;
-    let poll_time = asked::poll_time(request.headers()).map_err(Fault::from)?;
-    let presence = presence_of(request.extensions());
-    let id = Uuid::try_parse(&text).map_err(|_| Fault::UnknownRequest(text))?;
-    let told = tokio::select! {
-        biased;
-        told = invoker.inner.pending.ask(id, &account.name, poll_time) => told,
-        () = presence.clone().gone() => return Err(ApiError::broken_body("the client has gone")),
-        () = invoker.inner.cut.cancelled() => return Err(Fault::Stopping.into()),
-    };
-    match told {
-        Told::Answer(outcome) => Ok(answer(id, *outcome, presence)),
-        Told::NotYet => Ok(not_yet(id)),
-        Told::Unknown => Err(Fault::UnknownRequest(id.to_string()).into()),
-        Told::ManyWaiting => Err(Fault::ManyWaiting(id).into()),
-    }
 }

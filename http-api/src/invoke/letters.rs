@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt, duplex};
 use tokio::sync::mpsc;
 
-use super::headers::OWNED;
+use crate::invocation::headers::OWNED;
 
 const BUFFER_BYTES: usize = 4096;
 

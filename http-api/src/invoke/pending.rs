@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::board::Board;
-use super::fault::Fault;
 use super::reply::Reply;
+use crate::error::ApiError;
+use crate::invocation::fault::Fault;
 
 /// Requests that may wait for one answer. A client that asks again before its last question has ended makes two.
 const WAITING_MAX: usize = 8;
@@ -23,7 +24,7 @@ const WAITING_MAX: usize = 8;
 const EARLY_BYTES: usize = 128 * 1024;
 
 /// What comes of an invocation.
-pub(crate) type Outcome = Result<Reply, Fault>;
+pub(crate) type Outcome = Result<Reply, ApiError>;
 /// An invocation under way. Dropping it ends it.
 pub(crate) type Job = BoxFuture<'static, Outcome>;
 
@@ -205,7 +206,7 @@ impl Keeper {
                 },
                 taken = take_early(&mut outcome), if may_grow(&outcome) => {
                     if let Err(error) = taken {
-                        outcome = Err(Fault::Broken(error.to_string()));
+                        outcome = Err(Fault::Broken(error.to_string()).into());
                     }
                 }
                 () = sleep_until(end) => {

@@ -13,10 +13,10 @@ use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::inputs::{FoundInput, FoundInputs, INPUTS, NamedInputs};
 use super::source::{Account, Input, Source};
-use crate::auth;
+use crate::bearer::bearer;
 use crate::error::ApiError;
-use crate::nvcf::inputs::{FoundInput, FoundInputs, INPUTS, NamedInputs};
 
 /// The node sits on this machine or beside it.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ fn refusal(status: StatusCode, challenge: Option<HeaderValue>, text: &[u8]) -> A
 impl Source for Remote {
     fn admit<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Account, ApiError>> {
         async move {
-            let bearer = auth::bearer(headers)?;
+            let bearer = bearer(headers)?;
             let found = self.find(bearer, &[]).await?;
             Ok(Account { name: found.account, bearer: bearer.to_owned() })
         }
