@@ -7,6 +7,7 @@
 
 mod access;
 mod federation;
+mod worker;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use self::federation::{
     BlockArgs, EntryArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs, RegistryUpdateArgs,
     RegistryVerb, UnblockArgs,
 };
+pub(crate) use self::worker::{WorkerRunArgs, WorkerVerb};
 use crate::edits::{MetaEdit, PathEdit};
 use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
 
@@ -41,6 +43,11 @@ pub(crate) enum Verb {
     Node {
         #[command(subcommand)]
         verb: NodeVerb,
+    },
+    /// Run a worker, which invokes functions for the accounts of a node
+    Worker {
+        #[command(subcommand)]
+        verb: WorkerVerb,
     },
     /// Store a file as an asset; prints its uri
     Upload(UploadArgs),
@@ -138,6 +145,9 @@ pub(crate) struct NodeRunArgs {
     /// A tag of this node; may be given again [env: ASSETMESH_LABELS, with commas]
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
+    /// Where the assets of invocations are staged; containers see the same path [env: ASSETMESH_ASSET_ROOT] [default: staging in the data directory]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) asset_root: Option<PathBuf>,
     /// The largest file that an upload may hold, such as 5GB [env: ASSETMESH_UPLOAD_MAX] [default: no limit]
     #[arg(long, value_name = "SIZE")]
     pub(crate) upload_max: Option<ByteSize>,

@@ -16,7 +16,7 @@ use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{
-    Cli, ClientArgs, NodeVerb, OutputArgs, PeersArgs, PeersVerb, RegistryVerb, TokenVerb, Verb,
+    Cli, ClientArgs, NodeVerb, OutputArgs, PeersArgs, PeersVerb, RegistryVerb, TokenVerb, Verb, WorkerVerb,
 };
 use crate::client::Client;
 use crate::output::{Output, complain};
@@ -38,6 +38,10 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Node { verb: NodeVerb::Run(args) } => {
             let settings = Layers::read(args.config.config.as_deref(), &variable)?.node(&args)?;
             block_on(verbs::node::run(settings))
+        }
+        Verb::Worker { verb: WorkerVerb::Run(args) } => {
+            let settings = Layers::read(args.config.config.as_deref(), &variable)?.worker(&args)?;
+            block_on(verbs::worker::run(settings))
         }
         Verb::Upload(args) => {
             ask(&args.client, &args.output, async |c, o| verbs::upload::run(&args, c, o).await)

@@ -4,6 +4,7 @@
 mod access;
 pub(crate) mod file;
 mod nvcf;
+mod worker;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use assetmesh_node::blobs;
 
 pub(crate) use self::access::Access;
 use self::file::{FederationSection, FileSettings, HttpSection};
+pub(crate) use self::worker::{Invocations, WorkerSettings};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
 use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, RemoteWrites, Span};
@@ -27,6 +29,9 @@ const DEFAULT_DATA_DIR: &str = "./assetmesh-data";
 
 /// What the peer network's library says below an error is about single dials and streams.
 const DEFAULT_LOG: &str = "info,libp2p=error";
+
+/// A node with default settings.
+const DEFAULT_NODE: &str = "http://127.0.0.1:4000";
 
 /// On loopback until it is told otherwise, beside the default of HTTP.
 const DEFAULT_P2P: &str = "/ip4/127.0.0.1/tcp/4001";
@@ -52,6 +57,8 @@ pub(crate) struct NodeSettings {
     pub(crate) access: Access,
     /// Input assets.
     pub(crate) nvcf: assetmesh_node::nvcf::Config,
+    /// How functions are invoked.
+    pub(crate) invocations: Invocations,
     /// The limits of the HTTP listener and of requests.
     pub(crate) http_limits: assetmesh_http_api::Config,
     /// What is logged, in the form of `RUST_LOG`.
@@ -133,6 +140,8 @@ impl<'a> Layers<'a> {
         let federation = std::mem::take(&mut self.file.federation);
         let access = std::mem::take(&mut self.file.auth);
         let nvcf = std::mem::take(&mut self.file.nvcf);
+        let worker = std::mem::take(&mut self.file.worker);
+        let functions = std::mem::take(&mut self.file.functions);
         let log = std::mem::take(&mut self.file.log);
         let labels = if args.labels.is_empty() { None } else { Some(args.labels.clone()) };
         let env_labels = self.var("ASSETMESH_LABELS").map(|list| split_list(&list));
@@ -151,6 +160,7 @@ impl<'a> Layers<'a> {
             federation: self.federation(args, federation)?,
             access: self.access(&args.access, access)?,
             nvcf: self.nvcf(nvcf)?,
+            invocations: self.invocations(args.asset_root.clone(), worker, functions)?,
             http_limits: self.http_limits(args, file_http)?,
             log_filter: self
                 .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
@@ -210,6 +220,9 @@ impl<'a> Layers<'a> {
             auth: default.auth,
             // That of the node.
             public_url: default.public_url,
+            // They stand in `Invocations`.
+            functions: default.functions,
+            invocations: default.invocations,
         })
     }
 
@@ -232,7 +245,7 @@ impl<'a> Layers<'a> {
         Ok(ClientSettings {
             node: match self.pick(args.node.clone(), "ASSETMESH_NODE", file.node)? {
                 Some(node) => node,
-                None => "http://127.0.0.1:4000".parse().map_err(|unfit| Fault::usage(format!("{unfit}")))?,
+                None => DEFAULT_NODE.parse().map_err(|unfit| Fault::usage(format!("{unfit}")))?,
             },
             token,
             idle_timeout: self

@@ -14,3 +14,4 @@ pub(crate) mod token;
 pub(crate) mod update;
 pub(crate) mod upload;
 pub(crate) mod verify;
+pub(crate) mod worker;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::guard::Guard;
+use crate::invoke::Invoker;
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 
@@ -18,6 +19,7 @@ pub(crate) struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) prober: Prober,
+    pub(crate) invoker: Invoker,
     pub(crate) guard: Arc<Guard>,
     /// The OpenAPI document as it is sent.
     pub(crate) openapi: Bytes,
@@ -27,5 +29,12 @@ pub(crate) struct App {
 impl FromRef<App> for Arc<Metrics> {
     fn from_ref(app: &App) -> Self {
         Self::clone(&app.metrics)
+    }
+}
+
+/// Invocations know only their own part.
+impl FromRef<App> for Invoker {
+    fn from_ref(app: &App) -> Self {
+        app.invoker.clone()
     }
 }

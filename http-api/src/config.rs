@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::invocation::Limits;
+use crate::invocation::functions::Functions;
 use crate::probe::Reach;
 
 /// Limits of the listener and of requests. The defaults suit a node on the open internet.
@@ -28,6 +30,10 @@ pub struct Config {
     pub stop_deadline: Duration,
     /// The largest file an upload may hold, in bytes; `None`: as large as the disk.
     pub upload_bytes_max: Option<u64>,
+    /// What can be invoked. Nothing, until the settings name it.
+    pub functions: Functions,
+    /// How long invocations may take.
+    pub invocations: Limits,
     /// Whom `/check_health` may call.
     pub probe: Reach,
     /// Where clients reach the node. `None`: upload URLs name the host that the client itself used.
@@ -68,6 +74,8 @@ impl Default for Config {
             progress_bytes_min: 32 * 1024,
             stop_deadline: Duration::from_secs(30),
             upload_bytes_max: None,
+            functions: Functions::default(),
+            invocations: Limits::default(),
             probe: Reach::Any,
             public_url: None,
             auth: Auth::None,

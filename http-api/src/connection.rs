@@ -26,6 +26,7 @@ use crate::config::{Config, H2_CONNECTION_WINDOW};
 use crate::extract::declared_length;
 use crate::operator::ClientAddr;
 use crate::paced::{Paced, Watched};
+use crate::presence::Presence;
 use crate::socket::Socket;
 
 /// Requests one HTTP/2 connection may have open; more wait at the client.
@@ -44,10 +45,12 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(stream: TcpStream, router: Router, config: Arc<Config>, stop: CancellationToken) {
     let activity = Arc::new(Activity::new(Instant::now()));
     let client = ClientAddr(stream.peer_addr().ok());
+    let presence = Presence::of(&stream);
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
     let (requests, settings) = (Arc::clone(&activity), Arc::clone(&config));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(client);
+        request.extensions_mut().insert(presence.clone());
         answer(router.clone(), request, requests.begin(), &settings)
     });
     let builder = builder();

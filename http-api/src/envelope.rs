@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -14,8 +15,8 @@ use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use uuid::Uuid;
 
-use crate::app::App;
 use crate::error::{ApiError, Form};
+use crate::metrics::Metrics;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longer ids than any tracing system makes.
@@ -24,9 +25,9 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Wraps one request.
-pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let _in_flight = app.metrics.begin();
+    let _in_flight = metrics.begin();
     let id = request_id(request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -52,7 +53,7 @@ pub(crate) async fn envelope(State(app): State<App>, request: Request, next: Nex
     let took = started.elapsed();
     let status = response.status();
     let template = route.as_ref().map_or("none", MatchedPath::as_str);
-    app.metrics.finish(template, &method, status, took);
+    metrics.finish(template, &method, status, took);
     tracing::debug!(%method, %path, status = status.as_u16(), ?took, "answered");
     response
 }

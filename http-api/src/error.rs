@@ -1,6 +1,7 @@
 //! The one place where an error becomes a status, a code and a public sentence.
 //! What lies behind it stays inside: it is carried along for the log and never sent.
 
+mod invocation;
 mod nvcf;
 
 use std::borrow::Cow;
@@ -152,6 +153,13 @@ impl ApiError {
     /// No route has this path (404).
     pub(crate) fn no_route() -> Self {
         Self::not_found("no such resource; the API is described at /openapi.json")
+    }
+
+    /// No route of a worker has this path (404).
+    pub(crate) fn no_worker_route() -> Self {
+        Self::not_found(
+            "no such resource: this is a worker, which invokes functions; ask its node for everything else",
+        )
     }
 
     /// The path exists, the method does not (405); the router adds `Allow`.

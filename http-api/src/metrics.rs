@@ -60,6 +60,15 @@ impl Metrics {
     pub(crate) fn new(node: &Node) -> Self {
         let mut registry = Registry::with_prefix("assetmesh");
         node.register_metrics(&mut registry);
+        Self::on(registry)
+    }
+
+    /// Registers the figures of HTTP, for a process without a node.
+    pub(crate) fn bare() -> Self {
+        Self::on(Registry::with_prefix("assetmesh"))
+    }
+
+    fn on(mut registry: Registry) -> Self {
         let requests = Family::default();
         let seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
         let (in_flight, tasks) = (Gauge::default(), Gauge::default());

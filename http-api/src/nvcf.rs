@@ -1,6 +1,8 @@
 //! `/v2/nvcf/assets`: an account's input assets, made and uploaded as NVCF's clients do it. Each call needs a token, and
 //! shows its account and no other.
 
+pub(crate) mod inputs;
+pub(crate) mod pexec;
 mod schema;
 pub(crate) mod uploads;
 
@@ -167,7 +169,11 @@ pub(crate) async fn delete(
 
 /// The id in a path. What is no id names nothing.
 fn asset_id(uri: &Uri) -> Result<Uuid, ApiError> {
-    let text = uri.path().strip_prefix(ASSETS).unwrap_or_default();
+    asset_id_of(uri, ASSETS)
+}
+
+fn asset_id_of(uri: &Uri, prefix: &str) -> Result<Uuid, ApiError> {
+    let text = uri.path().strip_prefix(prefix).unwrap_or_default();
     let id = Some(text).filter(|text| text.len() == 36).and_then(|text| Uuid::try_parse(text).ok());
     id.ok_or_else(|| ApiError::not_found("there is no such asset: an asset id is a UUID"))
 }

@@ -64,6 +64,11 @@ const TABLE: &[(&str, &str, Right)] = &[
     ("GET", "/v2/nvcf/assets/{asset_id}", Right::Invoke),
     ("DELETE", "/v2/nvcf/assets/{asset_id}", Right::Invoke),
     ("PUT", "/v2/nvcf/uploads/{ticket}", Right::Open),
+    ("POST", "/v2/nvcf/inputs", Right::Invoke),
+    ("GET", "/v2/nvcf/inputs/{asset_id}", Right::Invoke),
+    ("POST", "/v2/nvcf/pexec/functions/{function_id}", Right::Invoke),
+    ("POST", "/v2/nvcf/pexec/functions/{function_id}/versions/{version_id}", Right::Invoke),
+    ("GET", "/v2/nvcf/pexec/status/{request_id}", Right::Invoke),
 ];
 
 /// What an operation needs, if it has its line.

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::error::{ApiError, UPLOADS};
 use crate::guard::Guard;
+use crate::invoke::{Invoker, Local};
 use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::{
@@ -37,6 +38,11 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(nvcf::create, nvcf::list))
         .routes(routes!(nvcf::read, nvcf::delete))
         .routes(routes!(nvcf::uploads::put))
+        .routes(routes!(nvcf::inputs::find))
+        .routes(routes!(nvcf::inputs::read))
+        .routes(routes!(nvcf::pexec::invoke))
+        .routes(routes!(nvcf::pexec::invoke_version))
+        .routes(routes!(nvcf::pexec::status))
         .routes(routes!(node::node))
         .routes(routes!(peers::list))
         .routes(routes!(peers::block))
@@ -49,8 +55,17 @@ fn table() -> OpenApiRouter<App> {
 
 /// Everything a node serves over HTTP.
 pub fn router(node: Node, config: &Config) -> Router {
+    with_invoker(node, config).0
+}
+
+/// The router, and what ends its invocations.
+pub(crate) fn with_invoker(node: Node, config: &Config) -> (Router, Invoker) {
     let (routes, mut document) = table().split_for_parts();
+    let (functions, limits) = (config.functions.clone(), config.invocations.clone());
+    let source = Box::new(Local(node.clone()));
+    let invoker = Invoker::new(functions, limits, node.staging().clone(), source);
     let app = App {
+        invoker: invoker.clone(),
         metrics: Arc::new(Metrics::new(&node)),
         prober: Prober::new(config.probe),
         guard: Arc::new(Guard::new(&mut document, config.auth, node.public_url())),
@@ -66,7 +81,7 @@ pub fn router(node: Node, config: &Config) -> Router {
         .with_state(app);
     // Both maps stand outside of the table: a path changes before it is matched, `Allow` comes after.
     let service = routes.map_request(one_leading_slash).map_response(envelope::allow_options);
-    Router::new().fallback_service(service)
+    (Router::new().fallback_service(service), invoker)
 }
 
 /// An upload URL may be altered into a path that no route has: it is refused like any other altered one.

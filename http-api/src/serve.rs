@@ -14,11 +14,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::invoke::Invoker;
 use crate::{connection, descriptors, routes};
 
 /// Unsent bytes that the kernel may queue for one connection; a slow reader's progress then shows in
 /// steps of this size instead of megabytes.
 const UNSENT_BYTES: u32 = 256 * 1024;
+/// Before the stop deadline, for answers that say that the node stops.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// After an accept failed for want of descriptors or memory.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -32,8 +35,33 @@ pub async fn serve(
     config: Config,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let served = routes::with_invoker(node, &config);
+    with_router(listener, served, config, stop).await
+}
+
+/// Serves a router until `stop` is cancelled, and ends its invocations.
+pub(crate) async fn with_router(
+    listener: TcpListener,
+    (router, invoker): (Router, Invoker),
+    config: Config,
+    stop: CancellationToken,
+) -> io::Result<()> {
     descriptors::make_room_for(config.connections_max);
-    accept(listener, routes::router(node, &config), config, stop).await
+    let cut = cut_invocations(&invoker, &stop, config.stop_deadline);
+    let served = tokio::select! {
+        served = accept(listener, router, config, stop.clone()) => served,
+        () = cut => Ok(()),
+    };
+    invoker.stop().await;
+    served
+}
+
+/// Shortly before the end, who still waits for a container is told so. Never ends.
+async fn cut_invocations(invoker: &Invoker, stop: &CancellationToken, deadline: Duration) {
+    stop.cancelled().await;
+    sleep(deadline.saturating_sub(GOODBYE)).await;
+    invoker.cut();
+    std::future::pending().await
 }
 
 async fn accept(

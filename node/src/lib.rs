@@ -16,6 +16,7 @@ mod peers;
 mod permits;
 pub mod query;
 pub mod registry;
+pub mod staging;
 pub mod storage;
 pub mod summaries;
 pub mod swarm;

@@ -20,6 +20,7 @@ use crate::mending::{Check, Mending};
 use crate::nvcf::{self, Nvcf};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
+use crate::staging::{self, Staging};
 use crate::storage::StoreError;
 use crate::summaries::{self, Summaries};
 use crate::swarm::{self, Swarm};
@@ -61,6 +62,10 @@ pub struct Config {
     pub tokens: tokens::Config,
     /// Input assets.
     pub nvcf: nvcf::Config,
+    /// Where invocations find their assets; `None` means `staging` in the data directory.
+    pub asset_root: Option<PathBuf>,
+    /// How much may be staged.
+    pub staging: staging::Config,
 }
 
 impl Default for Config {
@@ -82,11 +87,18 @@ impl Default for Config {
             scrub: mending::Config::default(),
             tokens: tokens::Config::default(),
             nvcf: nvcf::Config::default(),
+            asset_root: None,
+            staging: staging::Config::default(),
         }
     }
 }
 
 impl Config {
+    /// Where invocations find their assets.
+    fn asset_root(&self) -> PathBuf {
+        self.asset_root.clone().unwrap_or_else(|| self.data_dir.join("staging"))
+    }
+
     /// The name for people; without one the first part of the id tells nodes apart.
     fn name(&self, identity: &Identity) -> String {
         if self.name.is_empty() {
@@ -137,6 +149,9 @@ pub enum StartError {
     /// Tokens cannot be checked.
     #[error(transparent)]
     Tokens(#[from] tokens::StartError),
+    /// The folder for invocations cannot be used.
+    #[error(transparent)]
+    Staging(#[from] staging::OpenError),
     /// Input assets cannot be kept.
     #[error("input assets: {0}")]
     Nvcf(StoreError),
@@ -198,6 +213,7 @@ struct Inner {
     mending: Mending,
     tokens: Tokens,
     nvcf: Nvcf,
+    staging: Staging,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -247,6 +263,7 @@ impl Node {
         let fetch = Fetch::start(&mut tasks, &swarm, stores, holders, config.fetch.clone());
         let setup = nvcf_setup(&identity, &tokens, &liveness, &config);
         let nvcf = Nvcf::start(&mut tasks, stores, (&swarm, &fetch), setup).map_err(StartError::Nvcf)?;
+        let staging = Staging::start(&mut tasks, &config.asset_root(), config.staging.clone())?;
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
         let mending = Mending::new(&blobs, &fetch);
         mending::start(&mut tasks, mending.clone(), config.scrub.clone());
@@ -268,6 +285,7 @@ impl Node {
             mending,
             tokens,
             nvcf,
+            staging,
             started,
             tasks,
         };
@@ -345,6 +363,12 @@ impl Node {
     #[must_use]
     pub fn tokens(&self) -> &Tokens {
         &self.inner.tokens
+    }
+
+    /// Folders for invocations.
+    #[must_use]
+    pub fn staging(&self) -> &Staging {
+        &self.inner.staging
     }
 
     /// Input assets of accounts.

@@ -32,9 +32,17 @@ impl Connection {
     /// # Errors
     /// If nothing listens there.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
+        Self::open_for(address, ANSWER_TIMEOUT)
+    }
+
+    /// Connects to a node whose answers may take so long.
+    ///
+    /// # Errors
+    /// If nothing listens there.
+    pub fn open_for(address: SocketAddr, answer_within: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_read_timeout(Some(answer_within))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self { stream: BufReader::with_capacity(BUFFER_BYTES, stream) })
     }
@@ -109,6 +117,20 @@ impl Connection {
             Ok(response) => Ok(response),
             Err(unread) => Err(sent.err().map_or(unread, anyhow::Error::from)),
         }
+    }
+
+    /// What has come by now, at least one byte, as text.
+    ///
+    /// # Errors
+    /// If the connection broke or ended.
+    pub fn read_some(&mut self) -> io::Result<String> {
+        let some = self.stream.fill_buf()?;
+        if some.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (text, length) = (String::from_utf8_lossy(some).into_owned(), some.len());
+        self.stream.consume(length);
+        Ok(text)
     }
 
     /// Everything until the peer closes, for checks of what follows an answer.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::wait::wait_until;
 /// How a node is started.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
-    data_dir: PathBuf,
+    verb: Vec<OsString>,
     arguments: Vec<OsString>,
     wrapper: Vec<OsString>,
     ready_within: Duration,
@@ -32,11 +32,19 @@ impl NodeOptions {
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
         Self {
-            data_dir: data_dir.to_path_buf(),
+            verb: vec!["node".into(), "run".into(), "--data-dir".into(), data_dir.into()],
             arguments: Vec::new(),
             wrapper: Vec::new(),
             ready_within: Duration::from_secs(30),
         }
+    }
+
+    /// A worker of the node at `url` instead, which stages in `asset_root`.
+    #[must_use]
+    pub fn worker(url: &str, asset_root: &Path) -> Self {
+        let verb = ["worker", "run", "--node", url, "--asset-root"].map(OsString::from);
+        let verb = verb.into_iter().chain([asset_root.into()]).collect();
+        Self { verb, ..Self::new(asset_root) }
     }
 
     /// Adds an argument of `node run`.
@@ -76,7 +84,7 @@ impl NodeOptions {
 
     /// A free port for peers, unless the test says which.
     fn default_p2p(&self) -> &[&str] {
-        let given = self.arguments.iter().any(|argument| argument == "--p2p");
+        let given = self.verb[0] == "worker" || self.arguments.iter().any(|argument| argument == "--p2p");
         if given { &[] } else { &["--p2p", "/ip4/127.0.0.1/tcp/0"] }
     }
 
@@ -86,8 +94,8 @@ impl NodeOptions {
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
-            .args(["node", "run", "--http", "127.0.0.1:0", "--data-dir"])
-            .arg(&self.data_dir)
+            .args(&self.verb)
+            .args(["--http", "127.0.0.1:0"])
             .args(self.default_p2p())
             .args(&self.arguments)
             // A folder of the tests must not be kept busy by a node, and colours hide words.

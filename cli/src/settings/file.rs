@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::nvcf::NvcfSection;
+use super::worker::{FunctionSection, WorkerSection};
 use crate::exit::Fault;
 use crate::value::{
     AuthMode, ByteSize, Issuer, Listen, LogFormat, Network, NodeUrl, ProbeReach, ReadsMode, RemoteWrites,
@@ -24,6 +25,10 @@ pub(crate) struct FileSettings {
     pub(crate) auth: AuthSection,
     #[serde(default)]
     pub(crate) nvcf: NvcfSection,
+    #[serde(default)]
+    pub(crate) worker: WorkerSection,
+    #[serde(default)]
+    pub(crate) functions: Vec<FunctionSection>,
     #[serde(default)]
     pub(crate) http: HttpSection,
     #[serde(default)]

@@ -99,8 +99,7 @@ fn every_setting_has_its_variable() {
         stop_deadline: Duration::from_secs(6),
         upload_bytes_max: Some(8_000_000),
         probe: Reach::Public,
-        auth: Auth::None,
-        public_url: None,
+        ..assetmesh_http_api::Config::default()
     };
     assert_eq!(node.http_limits, limits);
     assert_eq!(node.access.auth, Auth::Token { reads: Reads::Token });

@@ -1,6 +1,6 @@
 //! `assetmesh node run`: binds, starts a node, serves it, and stops it in good order. It decides nothing about assets.
 
-mod log;
+pub(super) mod log;
 
 use std::fmt::Write as _;
 use std::io;
@@ -25,7 +25,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs a node until SIGTERM or Ctrl-C.
 pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
-    log::start(&settings)?;
+    log::start(&settings.log_filter, settings.log_format)?;
     settings.access.check_address(settings.http.0)?;
     let mut signals = Signals::listen()?;
     let listener = bind(settings.http.0).await?;
@@ -40,19 +40,22 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let config = assetmesh_http_api::Config {
         auth: settings.access.auth,
         public_url: settings.public_url.as_ref().map(ToString::to_string),
+        functions: settings.invocations.functions.clone(),
+        invocations: settings.invocations.limits.clone(),
         ..settings.http_limits.clone()
     };
     let serving = assetmesh_http_api::serve(listener, node.clone(), config, stop.clone());
-    let served = serve_until(serving, &node, &mut signals, &stop, settings.http_limits.stop_deadline).await;
+    let served =
+        serve_until(serving, node.failed(), &mut signals, &stop, settings.http_limits.stop_deadline).await;
     node.stop().await;
     tracing::info!("stopped");
     served
 }
 
 /// Serves until a signal, then lets what is in flight end. A store that gives up for good ends the node as well.
-async fn serve_until(
+pub(super) async fn serve_until(
     serving: impl Future<Output = io::Result<()>>,
-    node: &Node,
+    failed: impl Future<Output = String>,
     signals: &mut Signals,
     stop: &CancellationToken,
     deadline: Duration,
@@ -60,7 +63,7 @@ async fn serve_until(
     let mut serving = std::pin::pin!(serving);
     let failed = tokio::select! {
         ended = &mut serving => return ended.context("cannot go on serving HTTP"),
-        reason = node.failed() => Some(reason),
+        reason = failed => Some(reason),
         name = signals.next() => {
             tracing::info!("{name}: stopping; requests in flight have {deadline:?} to end, a second signal ends them at once");
             None
@@ -109,6 +112,8 @@ fn node_config(settings: &NodeSettings, bound: SocketAddr) -> assetmesh_node::Co
         public_url: Some(settings.public_url.as_ref().map_or_else(|| reachable(bound), ToString::to_string)),
         tokens: settings.access.tokens.clone(),
         nvcf: settings.nvcf.clone(),
+        asset_root: settings.invocations.asset_root.clone(),
+        staging: settings.invocations.staging.clone(),
         ..assetmesh_node::Config::default()
     }
 }
@@ -136,7 +141,7 @@ fn tell_access(access: &Access, bound: SocketAddr) {
 }
 
 /// A URL that reaches the bound address from this machine: "any address" is none to connect to.
-fn reachable(bound: SocketAddr) -> String {
+pub(super) fn reachable(bound: SocketAddr) -> String {
     let host = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -145,7 +150,7 @@ fn reachable(bound: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(host, bound.port()))
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Fault> {
     TcpListener::bind(address).await.map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -173,6 +178,7 @@ fn refused(error: &StartError, data_dir: &Path) -> Fault {
         StartError::Tokens(tokens::StartError::Keys(_) | tokens::StartError::NamedTwice(_)) => {
             (Exit::Usage, "nothing is served: see [auth] issuers in the settings file")
         }
+        StartError::Staging(_) => (Exit::Usage, "choose another folder with --asset-root"),
         StartError::Blobs(blobs::Error::Open(open)) => advice(open),
         StartError::Catalog(catalog::StartError::Open(open)) => advice(open),
         _ => (Exit::Unexpected, "the folder was left as it is"),
@@ -220,14 +226,14 @@ fn banner(settings: &NodeSettings, bound: SocketAddr) -> String {
     text
 }
 
-/// The signals that ask a node to stop.
-struct Signals {
+/// The signals that ask a process to stop.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }

@@ -28,6 +28,8 @@ refusals! {
     Changing = problem [400, 401, 403, 408, 413, 415, 429, 431, 500, 503, 507];
     /// A route that needs none.
     Reading = problem [400, 401, 403, 404, 431, 500, 503];
+    /// A route that invokes a function.
+    Invoking = problem [400, 401, 403, 404, 408, 413, 429, 431, 500, 502, 503, 504, 507];
     /// A route that takes content.
     Uploading = xml [400, 403, 408, 409, 413, 431, 500, 503, 507];
 }

@@ -16,19 +16,25 @@ pub(super) async fn run(nvcf: Nvcf, mut asked: mpsc::Receiver<Request>, stop: Ca
             () = stop.cancelled() => return,
             request = asked.recv() => request,
         };
-        let Some(Request { from, body, answer, .. }) = request else { return };
-        match NvcfAsk::decode(&body) {
-            Ok(ask) => {
-                if let Ok(bytes) = nvcf.answer(from, &ask).encode() {
-                    // The asker may have gone.
-                    answer.send(bytes).ok();
-                }
+        match request {
+            Some(request) => told(&nvcf, request).await,
+            None => return,
+        }
+    }
+}
+
+async fn told(nvcf: &Nvcf, Request { from, body, answer, .. }: Request) {
+    match NvcfAsk::decode(&body) {
+        Ok(ask) => {
+            if let Ok(bytes) = nvcf.answer(from, &ask).encode() {
+                // The asker may have gone.
+                answer.send(bytes).ok();
             }
-            // A bad message has no answer: its sender sees that it was refused.
-            Err(error) => {
-                tracing::debug!(%from, %error, "a malformed question for input assets");
-                nvcf.inner.swarm.penalise(from, Offence::Malformed).await;
-            }
+        }
+        // A bad message has no answer: its sender sees that it was refused.
+        Err(error) => {
+            tracing::debug!(%from, %error, "a malformed question for input assets");
+            nvcf.inner.swarm.penalise(from, Offence::Malformed).await;
         }
     }
 }

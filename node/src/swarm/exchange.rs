@@ -262,9 +262,14 @@ mod tests {
 
     #[tokio::test]
     async fn requests_and_answers_end_at_the_limit_of_their_service() {
-        for service in
-            [Service::Registry, Service::Liveness, Service::Forward, Service::Query, Service::Write]
-        {
+        for service in [
+            Service::Registry,
+            Service::Liveness,
+            Service::Forward,
+            Service::Query,
+            Service::Write,
+            Service::Nvcf,
+        ] {
             let mut exchange = exchange(service);
             let longest = sized(request_bytes_max(service));
             let read = exchange.read_request(&PROTOCOL, &mut Cursor::new(&longest)).await.unwrap();

@@ -105,6 +105,13 @@ impl Request {
         self
     }
 
+    /// Sends a token, in place of one that was set before.
+    #[must_use]
+    pub fn with_bearer(mut self, token: &str) -> Self {
+        self.headers.retain(|(name, _)| name != "Authorization");
+        self.with_header("Authorization", &format!("Bearer {token}"))
+    }
+
     /// Sets the body, whose length is announced.
     #[must_use]
     pub fn with_body(mut self, body: Vec<u8>) -> Self {

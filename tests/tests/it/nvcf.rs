@@ -5,5 +5,6 @@ mod calls;
 mod crash;
 mod documented;
 mod expiry;
+mod invoke;
 mod mutations;
 mod uploads;

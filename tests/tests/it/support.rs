@@ -42,9 +42,15 @@ impl TestNode {
 
     /// Stops the node and starts it again on the same data.
     pub(super) fn restart(&mut self) {
+        self.restart_with(|options| options);
+    }
+
+    /// The same, with other arguments.
+    pub(super) fn restart_with(&mut self, change: impl FnOnce(NodeOptions) -> NodeOptions) {
         let status = self.process.stop().unwrap();
         assert!(status.success(), "{status}");
-        self.process = NodeOptions::new(&self.data_dir()).start().unwrap_or_else(|error| panic!("{error}"));
+        let options = change(NodeOptions::new(&self.data_dir()));
+        self.process = options.start().unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Waits until the node holds exactly this many assets, blobs and bytes.

@@ -5,17 +5,16 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::Fault;
-use crate::settings::NodeSettings;
 use crate::value::LogFormat;
 
-/// The words about start and stop are always logged: whoever starts a node must learn where it answers.
-const ALWAYS: &str = "assetmesh::verbs::node=info";
+/// The words about start and stop are always logged: whoever starts a node or worker must learn where it answers.
+const ALWAYS: &str = "assetmesh::verbs::node=info,assetmesh::verbs::worker=info";
 
 /// Starts logging to standard error.
-pub(super) fn start(settings: &NodeSettings) -> Result<(), Fault> {
-    let filter = filter(&settings.log_filter)?;
+pub(in crate::verbs) fn start(directives: &str, format: LogFormat) -> Result<(), Fault> {
+    let filter = filter(directives)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match settings.log_format {
+    let started = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };

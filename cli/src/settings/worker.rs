@@ -1,0 +1,140 @@
+//! `[worker]` and `[[functions]]`: what can be invoked, where its assets are staged, and how much of it at once.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use assetmesh_http_api::{FunctionConfig, Functions, InvocationLimits};
+use assetmesh_node::staging;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{DEFAULT_LOG, DEFAULT_NODE, Layers};
+use crate::args::{NodeRunArgs, WorkerRunArgs};
+use crate::exit::Fault;
+use crate::value::{ByteSize, Listen, LogFormat, NodeUrl, Span};
+
+/// One of `[[functions]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FunctionSection {
+    id: Uuid,
+    name: Option<String>,
+    url: String,
+    version_id: Option<String>,
+}
+
+/// `[worker]` of the settings file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerSection {
+    pub(super) http: Option<Listen>,
+    asset_root: Option<PathBuf>,
+    invocations_max: Option<NonZeroUsize>,
+    staged_bytes_max: Option<ByteSize>,
+    assets_max: Option<NonZeroUsize>,
+    answer_timeout: Option<Span>,
+    answers_kept_max: Option<NonZeroUsize>,
+    answers_kept_for: Option<Span>,
+}
+
+/// How functions are invoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invocations {
+    /// Where assets are staged, if not at the default place.
+    pub(crate) asset_root: Option<PathBuf>,
+    /// How much is staged.
+    pub(crate) staging: staging::Config,
+    /// What can be invoked.
+    pub(crate) functions: Functions,
+    /// How long that may take.
+    pub(crate) limits: InvocationLimits,
+}
+
+/// How `assetmesh worker run` runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WorkerSettings {
+    /// Where invocations are served. Loopback, beside the default of a node.
+    pub(crate) http: Listen,
+    /// The node that knows accounts and assets.
+    pub(crate) node: NodeUrl,
+    /// What is invoked, and how.
+    pub(crate) invocations: Invocations,
+    /// The limits of the HTTP listener and of requests.
+    pub(crate) http_limits: assetmesh_http_api::Config,
+    /// What is logged, in the form of `RUST_LOG`.
+    pub(crate) log_filter: String,
+    /// How it is logged.
+    pub(crate) log_format: LogFormat,
+}
+
+impl Layers<'_> {
+    /// The settings of a worker in a process of its own.
+    pub(crate) fn worker(&mut self, args: &WorkerRunArgs) -> Result<WorkerSettings, Fault> {
+        let mut worker = std::mem::take(&mut self.file.worker);
+        let functions = std::mem::take(&mut self.file.functions);
+        let (http, log) = (std::mem::take(&mut self.file.http), std::mem::take(&mut self.file.log));
+        let node = self.file.client.node.take();
+        let rust_log = self.var("RUST_LOG");
+        Ok(WorkerSettings {
+            http: self
+                .pick(args.http, "ASSETMESH_WORKER_HTTP", worker.http.take())?
+                .unwrap_or(Listen(([127, 0, 0, 1], 4100).into())),
+            node: match self.pick(args.node.clone(), "ASSETMESH_NODE", node)? {
+                Some(node) => node,
+                None => DEFAULT_NODE.parse().map_err(|unfit| Fault::usage(format!("{unfit}")))?,
+            },
+            invocations: self.invocations(args.asset_root.clone(), worker, functions)?,
+            http_limits: self.http_limits(&NodeRunArgs::default(), http)?,
+            log_filter: self
+                .pick(args.log.clone(), "ASSETMESH_LOG", rust_log.or(log.filter))?
+                .unwrap_or_else(|| DEFAULT_LOG.to_owned()),
+            log_format: self
+                .pick(args.log_format, "ASSETMESH_LOG_FORMAT", log.format)?
+                .unwrap_or(LogFormat::Text),
+        })
+    }
+
+    pub(super) fn invocations(
+        &self,
+        asset_root: Option<PathBuf>,
+        file: WorkerSection,
+        functions: Vec<FunctionSection>,
+    ) -> Result<Invocations, Fault> {
+        let (staging, limits) = (staging::Config::default(), InvocationLimits::default());
+        let count = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, NonZeroUsize::get));
+        let span = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, |Span(span)| span));
+        Ok(Invocations {
+            asset_root: self.pick(asset_root, "ASSETMESH_ASSET_ROOT", file.asset_root)?,
+            staging: staging::Config {
+                invocations_max: count(
+                    "ASSETMESH_WORKER_INVOCATIONS_MAX",
+                    file.invocations_max,
+                    staging.invocations_max,
+                )?,
+                bytes_max: self
+                    .pick(None, "ASSETMESH_WORKER_STAGED_BYTES_MAX", file.staged_bytes_max)?
+                    .map_or(staging.bytes_max, |ByteSize(bytes)| bytes),
+                assets_max: count("ASSETMESH_WORKER_ASSETS_MAX", file.assets_max, staging.assets_max)?,
+                ..staging
+            },
+            functions: checked(functions)?,
+            limits: InvocationLimits {
+                answer_within: span(
+                    "ASSETMESH_WORKER_ANSWER_TIMEOUT",
+                    file.answer_timeout,
+                    limits.answer_within,
+                )?,
+                kept_max: count("ASSETMESH_WORKER_ANSWERS_KEPT_MAX", file.answers_kept_max, limits.kept_max)?,
+                keep_for: span("ASSETMESH_WORKER_ANSWERS_KEPT_FOR", file.answers_kept_for, limits.keep_for)?,
+            },
+        })
+    }
+}
+
+fn checked(functions: Vec<FunctionSection>) -> Result<Functions, Fault> {
+    let configs: Vec<FunctionConfig> = functions
+        .into_iter()
+        .map(|FunctionSection { id, name, url, version_id }| FunctionConfig { id, version_id, name, url })
+        .collect();
+    Functions::new(&configs).map_err(|error| Fault::usage(format!("[[functions]]: {error}")))
+}
