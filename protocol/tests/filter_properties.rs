@@ -166,18 +166,34 @@ proptest! {
 
     #[test]
     fn a_summary_never_rules_out_a_node_that_holds_a_match(
-        filters in prop::collection::vec(filter(), 16), documents in prop::collection::vec(document(), 0..8),
+        others in prop::collection::vec((filter(), value(), any::<prop::sample::Index>()), 6),
+        documents in prop::collection::vec(document(), 0..6),
     ) {
         let stored: Vec<Document> = documents.iter().map(|d| Document::from_value(d).unwrap()).collect();
-        let mut growing = Growing::new(0);
-        for (number, document) in stored.iter().enumerate() {
+        let (mut growing, mut places) = (Growing::new(0), Vec::new());
+        for (number, (document, value)) in stored.iter().zip(&documents).enumerate() {
             growing.insert(&Marks::of(RecordId(Uuid::from_u128(number as u128)), document.root()));
+            walk(value, &[], &mut places);
         }
-        for filter in filters {
-            let parsed = parse(&filter);
-            let probe = Probe::of(&parsed.need());
-            if stored.iter().any(|document| parsed.matches(document.root()).unwrap()) {
-                prop_assert!(growing.summary().may_hold(&probe), "{filter} {documents:?} {probe:?}");
+        places.push(("a".to_owned(), json!(1)));
+        for (other, unlike, at) in others {
+            // Conditions that some document satisfies, together with any others.
+            let (path, value) = &places[at.index(places.len())];
+            for filter in [
+                json!({"$and": [{ path: value }, other]}),
+                json!({"$or": [{ path: value }, other]}),
+                json!({"$or": [other, { path: {"$gte": value} }, { path: unlike }]}),
+                json!({ path: {"$in": [unlike, value]} }),
+                json!({ path: {"$lte": value} }),
+                json!({ path: {"$not": {"$in": [unlike]}} }),
+                json!({"$nor": [{ path: unlike }, other]}),
+                other,
+            ] {
+                let parsed = parse(&filter);
+                let probe = Probe::of(&parsed.need());
+                if stored.iter().any(|document| parsed.matches(document.root()).unwrap()) {
+                    prop_assert!(growing.summary().may_hold(&probe), "{filter} {documents:?} {probe:?}");
+                }
             }
         }
     }

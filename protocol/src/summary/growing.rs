@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use super::message::{PART_BYTES, Reach, Shape};
 use super::{FORM, Marks, PATHS_MAX, SIZE_MAX, SIZE_MIN, Summary, mark};
 
-/// Bits of a term when a summary is made, so that it can double before it is made anew.
-const BITS_NEW: u64 = 16;
+/// Fewest bits of a term when a summary is made; with the next power of two it can grow by half before it is made anew,
+/// and when it is, it doubles.
+const BITS_NEW: u64 = 12;
 /// Fewest bits of a term: one question in fifty for a term that is not there gets a yes.
 const BITS_MIN: u64 = 8;
 /// Fewest bits of a term in the largest summary: one in twenty.
@@ -33,7 +34,8 @@ impl Growing {
     /// An empty one for about so many terms.
     #[must_use]
     pub fn new(terms: u64) -> Self {
-        let size = terms.saturating_mul(BITS_NEW).max(1).ilog2() as u8 + 1;
+        let bits = terms.saturating_mul(BITS_NEW).max(1).checked_next_power_of_two();
+        let size = bits.map_or(SIZE_MAX, |bits| bits.ilog2() as u8);
         Self {
             summary: Summary::empty(size.clamp(SIZE_MIN, SIZE_MAX)),
             terms: 0,
@@ -43,7 +45,7 @@ impl Growing {
         }
     }
 
-    /// An empty one in place of this: with room for twice the terms, and without the paths that hold too many.
+    /// An empty one in place of this: with room for more terms, and without the paths that hold too many.
     #[must_use]
     pub fn successor(&self) -> Self {
         let mut next = Self::new(self.terms.min(terms_max()));

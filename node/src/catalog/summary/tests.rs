@@ -138,9 +138,9 @@ async fn what_was_deleted_is_forgotten_in_time() {
     let all = || 0..1100;
     let create = |n: u64| home.create(format!("a{n}").leak(), &Value::Null);
     futures_util::future::join_all(all().map(create)).await;
-    let build = {
+    let before = {
         home.offered(1).await;
-        home.own().version().unwrap().build
+        home.own().version().unwrap()
     };
     let delete = |n: u64| home.catalog.delete(format!("a{n}:1-t").leak());
     futures_util::future::join_all(all().map(delete)).await;
@@ -149,9 +149,10 @@ async fn what_was_deleted_is_forgotten_in_time() {
     let is_empty = |_: &u64| {
         let state = own.state();
         let offered = state.offered.as_ref().map(|offered| offered.summary().clone());
-        state.build > build && offered.is_some_and(|s| !may(&s, &json!({"asset_uri": "a7:1-t"})))
+        state.build > before.build && offered.is_some_and(|s| !may(&s, &json!({"asset_uri": "a7:1-t"})))
     };
     tokio::time::timeout(WITHIN, changes.wait_for(is_empty)).await.unwrap().unwrap();
+    assert!(own.version().unwrap().changes > before.changes, "copies of the one before are told");
     home.tasks.finish().await;
 }
 
