@@ -40,6 +40,7 @@ mod serve;
 mod site;
 mod socket;
 mod upload;
+mod verify;
 
 pub use config::{Auth, Config, Reads};
 pub use probe::Reach;

@@ -16,13 +16,14 @@ use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::mending::{Check, Mending};
 use crate::nvcf::{self, Nvcf};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
 use crate::storage::StoreError;
 use crate::swarm::{self, Swarm};
 use crate::tokens::{self, Tokens};
-use crate::{members, sweeper};
+use crate::{members, mending, sweeper};
 
 /// Everything a node is told before it starts.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub struct Config {
     pub tokens: tokens::Config,
     /// Input assets.
     pub nvcf: nvcf::Config,
+    /// How its content is read through for damage.
+    pub scrub: mending::Config,
 }
 
 impl Default for Config {
@@ -74,6 +77,7 @@ impl Default for Config {
             sweeper: sweeper::Config::default(),
             tokens: tokens::Config::default(),
             nvcf: nvcf::Config::default(),
+            scrub: mending::Config::default(),
         }
     }
 }
@@ -161,6 +165,8 @@ pub struct NodeFacts {
     pub blobs: u64,
     /// Bytes of those contents.
     pub bytes: u64,
+    /// Bytes that are kept of other nodes' content, beside those.
+    pub cached_bytes: u64,
     /// Seconds since it started.
     pub uptime_s: u64,
 }
@@ -186,6 +192,7 @@ struct Inner {
     fetch: Fetch,
     tokens: Tokens,
     nvcf: Nvcf,
+    mending: Mending,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -233,6 +240,8 @@ impl Node {
         let setup = nvcf_setup(&identity, &tokens, &liveness, &config);
         let nvcf = Nvcf::start(&mut tasks, stores, (&swarm, &fetch), setup).map_err(StartError::Nvcf)?;
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
+        let mending = Mending::new(&blobs, &fetch);
+        mending::start(&mut tasks, mending.clone(), config.scrub.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
         let inner = Inner {
@@ -249,6 +258,7 @@ impl Node {
             fetch,
             tokens,
             nvcf,
+            mending,
             started,
             tasks,
         };
@@ -334,6 +344,12 @@ impl Node {
         &self.inner.fetch
     }
 
+    /// Begins to read all its content through, and to mend what is damaged. `None` while that is under way already.
+    #[must_use]
+    pub fn check_content(&self) -> Option<Check> {
+        self.inner.mending.begin()
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
@@ -360,6 +376,7 @@ impl Node {
             assets: self.inner.catalog.assets()?,
             blobs: stored.blobs,
             bytes: stored.bytes,
+            cached_bytes: self.inner.blobs.cached_bytes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
         })
     }

@@ -53,6 +53,7 @@ fn every_setting_has_its_variable() {
         ("ASSETMESH_PUBLIC_URL", "https://a.example"),
         ("ASSETMESH_NAME", "n"),
         ("ASSETMESH_LABELS", "a, b,"),
+        ("ASSETMESH_CACHE_MAX", "3MiB"),
         ("ASSETMESH_CONNECTIONS_MAX", "7"),
         ("ASSETMESH_HEADER_TIMEOUT", "1s"),
         ("ASSETMESH_HTTP_IDLE_TIMEOUT", "2s"),
@@ -87,6 +88,7 @@ fn every_setting_has_its_variable() {
         (node.name.as_deref(), node.labels.as_slice()),
         (Some("n"), &["a".to_owned(), "b".to_owned()][..])
     );
+    assert_eq!(node.cache_max, 3 << 20);
     let limits = assetmesh_http_api::Config {
         connections_max: 7,
         header_timeout: Duration::from_secs(1),
