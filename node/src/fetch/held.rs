@@ -1,5 +1,6 @@
 //! The one rule for what this node gives out as content, to clients and to peers: what a record of its catalog names,
-//! and what it keeps of other nodes. Blobs that nothing but an account refers to are neither.
+//! and what it keeps of other nodes. Blobs that nothing but an account refers to are neither: they go to peers that may speak
+//! for accounts, and no further.
 
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::AssetId;
@@ -26,6 +27,11 @@ impl Held {
             return Ok(Some(Self::Own(blob, facts)));
         }
         Ok(blobs.cached(id).map(Self::Cached))
+    }
+
+    /// Looks up what no public record need name, for a peer that may have it all the same.
+    pub(super) fn private(blobs: &Blobs, id: &AssetId) -> Result<Option<Self>, Error> {
+        Ok(blobs.open(id)?.map(|blob| Self::Own(blob, FileFacts::default())))
     }
 
     /// The content; of what is cached, only parts may be there.

@@ -5,7 +5,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::blob::{BLOB_ASK_BYTES_MAX, BlobAsk, BlobHead, BlobStatus, BlobWant};
 use assetmesh_protocol::ids::NodeKey;
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
@@ -101,18 +100,14 @@ where
         BlobStatus::Refused
     };
     let held = match ask.want {
-        BlobWant::Private { .. } if !shared.private.allows(&from, &id) => None,
-        BlobWant::Private { .. } => {
-            let blob = shared.blobs.open(&id).map_err(|error| fail(&error))?;
-            blob.map(|blob| Held::Own(blob, FileFacts::default()))
-        }
-        BlobWant::Head | BlobWant::Range { .. } => {
-            let held = Held::find(&shared.blobs, &shared.catalog, &id).map_err(|error| fail(&error))?;
-            // Parts of other nodes' content are for this node's own clients.
-            held.filter(Held::is_whole)
-        }
+        BlobWant::Private { .. } if shared.private.allows(&from, &id) => Held::private(&shared.blobs, &id),
+        BlobWant::Private { .. } => Ok(None),
+        BlobWant::Head | BlobWant::Range { .. } => Held::find(&shared.blobs, &shared.catalog, &id),
     };
-    let held = held.ok_or(BlobStatus::Absent)?;
+    let held = held.map_err(|error| fail(&error))?;
+    // Parts of other nodes' content are for this node's own clients.
+    let held = held.filter(Held::is_whole).ok_or(BlobStatus::Absent)?;
+    let facts = held.facts();
     let size = held.blob().size();
     let mut head = vec![BlobStatus::Here.byte()];
     let range = match ask.want {

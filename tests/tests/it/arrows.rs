@@ -74,8 +74,8 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("nvcf", &["actor", "blobs", "catalog", "clock", "fetch", "liveness", "storage", "swarm"]),
     ("staging", &["actor"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
-    ("mending", &["actor", "blobs", "fetch"]),
     ("tokens", &["clock", "identity"]),
+    ("mending", &["actor", "blobs", "fetch"]),
     ("verify", &["actor", "blobs", "catalog", "nvcf", "storage"]),
     (
         "node",
