@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use self::federation::{
-    BlockArgs, EntryArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs, RegistryUpdateArgs,
-    RegistryVerb, UnblockArgs,
+    BlockArgs, EntryArgs, ForgetArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs,
+    RegistryUpdateArgs, RegistryVerb, UnblockArgs,
 };
 use crate::edits::{MetaEdit, PathEdit};
 use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};

@@ -33,6 +33,7 @@ mod routes;
 mod schema;
 mod serve;
 mod socket;
+mod transfers;
 mod upload;
 
 pub use config::Config;

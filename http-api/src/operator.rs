@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::error::ApiError;
+
 /// The address that a request came from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddr(pub(crate) Option<SocketAddr>);
@@ -14,6 +16,12 @@ impl ClientAddr {
     /// Whether the client sits at this machine: until there are tokens, that is what makes an operator.
     pub(crate) fn is_operator(self) -> bool {
         self.0.is_some_and(|address| address.ip().to_canonical().is_loopback())
+    }
+
+    /// Refuses whoever is none.
+    pub(crate) fn must_be_operator(self) -> Result<(), ApiError> {
+        let sentence = "this may be asked only from the machine that the node runs on";
+        if self.is_operator() { Ok(()) } else { Err(ApiError::forbidden(sentence)) }
     }
 }
 

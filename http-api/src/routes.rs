@@ -16,7 +16,9 @@ use crate::config::Config;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::probe::Prober;
-use crate::{assets, docs, envelope, health, metrics, node, objects, peers, query, registry, upload};
+use crate::{
+    assets, docs, envelope, health, metrics, node, objects, peers, query, registry, transfers, upload,
+};
 
 fn table() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(docs::base())
@@ -33,6 +35,8 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(node::node))
         .routes(routes!(peers::list))
         .routes(routes!(peers::block))
+        .routes(routes!(peers::forget))
+        .routes(routes!(transfers::list))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
@@ -97,7 +101,7 @@ mod tests {
         let text = docs::render(table().split_for_parts().1).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let paths: Vec<&String> = json["paths"].as_object().unwrap().keys().collect();
-        assert_eq!(paths.len(), 17, "{paths:?}");
+        assert_eq!(paths.len(), 19, "{paths:?}");
         assert!(paths.iter().all(|path| !path.contains('*')), "{paths:?}");
         for operation in ["get", "put", "delete"] {
             assert!(json["paths"]["/asset/{uri}"][operation]["responses"]["404"].is_object());

@@ -14,10 +14,11 @@ mod state_tests;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod views;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
@@ -34,9 +35,11 @@ use actor::Question;
 use search::Search;
 use shared::Shared;
 use shelf::Consumer;
+use views::Views;
 
 pub use metrics::Metrics;
 pub use search::{Coverage, Missing};
+pub use views::{ProviderState, ProviderView, TransferView};
 
 /// Questions that wait for the loop: it only looks things up.
 const MAILBOX: usize = 256;
@@ -127,6 +130,7 @@ impl Found {
 pub struct Fetch {
     mailbox: Mailbox<Question>,
     metrics: Metrics,
+    views: Views,
 }
 
 impl Fetch {
@@ -138,7 +142,7 @@ impl Fetch {
         peers: watch::Receiver<Peers>,
         config: Config,
     ) -> Self {
-        let metrics = Metrics::default();
+        let (metrics, views) = (Metrics::default(), Views::default());
         let shared = Arc::new(Shared {
             lingering: Semaphore::new((config.buffer_bytes_each / 1024) as usize),
             config,
@@ -147,13 +151,14 @@ impl Fetch {
             catalog: stores.1.clone(),
             peers,
             metrics: metrics.clone(),
+            views: views.clone(),
         });
         let (to, incoming) = mpsc::channel(STREAMS_WAITING_MAX);
         swarm.attach_streams(to);
         let serving = Arc::clone(&shared);
         tasks.run("content for peers", |stop| serve::run(serving, incoming, stop));
         let mailbox = tasks.start("fetch", MAILBOX, |inbox, stop| actor::run(shared, inbox, stop));
-        Self { mailbox, metrics }
+        Self { mailbox, metrics, views }
     }
 
     /// Finds out who holds a blob. Answers as soon as one member has proven that it does.
@@ -191,6 +196,12 @@ impl Fetch {
                 Err(error) => Some((Err(error), None)),
             }
         })
+    }
+
+    /// The transfers under way, at most a tenth of a second old, and those that ended a moment ago.
+    #[must_use]
+    pub fn transfers(&self) -> Vec<TransferView> {
+        self.views.at(Instant::now())
     }
 
     /// The counters.

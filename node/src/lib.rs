@@ -5,6 +5,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod clock;
 pub mod fetch;
+mod forgotten;
 pub mod identity;
 pub mod liveness;
 mod members;
@@ -18,5 +19,6 @@ pub mod swarm;
 mod sweeper;
 pub mod verify;
 
+pub use forgotten::Error as ForgetError;
 pub use node::{Config, Node, NodeFacts, StartError};
 pub use peers::{EntryFacts, Peer};

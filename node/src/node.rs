@@ -14,6 +14,7 @@ use crate::actor::Tasks;
 use crate::blobs::{self, Blobs};
 use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
+use crate::forgotten::Forgotten;
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
 use crate::query::{self, Queries};
@@ -167,6 +168,7 @@ struct Inner {
     swarm: Swarm,
     registry: Registry,
     liveness: Liveness,
+    forgotten: Forgotten,
     queries: Queries,
     fetch: Fetch,
     started: Instant,
@@ -207,8 +209,9 @@ impl Node {
             config: config.liveness.clone(),
         };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
+        let forgotten = Forgotten::start(&mut tasks, &data_dir, liveness.watch());
         let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
-        let network = (&swarm, &registry, &liveness);
+        let network = query::Network::new(&swarm, &registry, &liveness, forgotten.watch());
         let queries = Queries::start(&mut tasks, own, catalog.clone(), network, config.query.clone());
         let stores = (&blobs, &catalog);
         let fetch = Fetch::start(&mut tasks, &swarm, stores, liveness.watch(), config.fetch.clone());
@@ -225,6 +228,7 @@ impl Node {
             swarm,
             registry,
             liveness,
+            forgotten,
             queries,
             fetch,
             started,
@@ -286,6 +290,11 @@ impl Node {
     #[must_use]
     pub fn liveness(&self) -> &Liveness {
         &self.inner.liveness
+    }
+
+    /// Who is given up for good.
+    pub(crate) fn forgotten(&self) -> &Forgotten {
+        &self.inner.forgotten
     }
 
     /// Answers for the whole federation.

@@ -7,6 +7,7 @@ use assetmesh_protocol::ids::NodeKey;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::forgotten::Error as ForgetError;
 use crate::liveness::PeerFact;
 use crate::node::Node;
 use crate::registry::{Entry, Member};
@@ -31,6 +32,8 @@ pub struct Peer {
     pub public_url: String,
     /// When its summary was pulled; RFC 3339.
     pub summary_as_of: Option<String>,
+    /// Whether this node's operator has given it up, so that nobody waits for what it holds.
+    pub forgotten: bool,
 }
 
 /// What is known of an entry beyond its five members.
@@ -55,7 +58,12 @@ impl Node {
         let own = self.node_key();
         let facts = self.liveness().watch().borrow().clone();
         let members = self.registry().members().into_iter().filter(|member| member.key != own);
-        let mut peers: Vec<Peer> = members.map(|member| peer(facts.get(&member.key), member)).collect();
+        let forgotten = self.forgotten().watch().borrow().clone();
+        let peer = |member: Member| {
+            let is_forgotten = forgotten.contains(&member.key);
+            Peer { forgotten: is_forgotten, ..peer(facts.get(&member.key), member) }
+        };
+        let mut peers: Vec<Peer> = members.map(peer).collect();
         peers.sort_by(|a, b| (&a.name, &a.assets_db_id).cmp(&(&b.name, &b.assets_db_id)));
         peers
     }
@@ -74,6 +82,21 @@ impl Node {
             last_seen: if is_own { text(clock::now()) } else { last_seen(fact.as_ref()) },
             signed_at: text(Duration::from_millis(entry.signed_ms())),
         }
+    }
+
+    /// Gives a member up that is away: no answer waits for what it holds until it is heard again.
+    ///
+    /// # Errors
+    /// When no member has the id, when it is there, or when that cannot be written down.
+    pub async fn forget(&self, id: &str) -> Result<(), ForgetError> {
+        if id == self.assets_db_id() {
+            return Err(ForgetError::Own);
+        }
+        let members = self.registry().members();
+        let found = members.iter().find(|member| member.assets_db_id.to_string() == id);
+        let peer = found.ok_or_else(|| ForgetError::Unknown(id.to_owned()))?.key;
+        let members = members.iter().map(|member| member.key).collect();
+        self.forgotten().forget(peer, members).await
     }
 
     /// Cuts this node off from the members with these ids, until it is told otherwise. Takes the place of what was
@@ -104,6 +127,7 @@ fn peer(fact: Option<&PeerFact>, member: Member) -> Peer {
         last_seen: last_seen(fact),
         public_url: member.record.public_url,
         summary_as_of: None,
+        forgotten: false,
     }
 }
 

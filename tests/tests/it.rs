@@ -6,6 +6,7 @@ mod it {
     mod arrows;
     mod bad_input;
     mod cli;
+    mod cli_federation;
     mod contract;
     mod crash;
     mod disk_full;

@@ -5,6 +5,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Config;
 use super::metrics::Metrics;
+use super::views::Views;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub(super) catalog: Catalog,
     pub(super) peers: watch::Receiver<Peers>,
     pub(super) metrics: Metrics,
+    pub(super) views: Views,
     /// KiB of content that transfers which have ended may keep for those who come a moment later.
     pub(super) lingering: Semaphore,
 }
