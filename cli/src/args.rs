@@ -16,8 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use self::access::{AccessArgs, TokenCreateArgs, TokenLsArgs, TokenRevokeArgs, TokenVerb};
 pub(crate) use self::federation::{
-    BlockArgs, EntryArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs, RegistryUpdateArgs,
-    RegistryVerb, UnblockArgs,
+    BlockArgs, EntryArgs, ForgetArgs, PeersArgs, PeersVerb, RegistryAddArgs, RegistryLsArgs,
+    RegistryUpdateArgs, RegistryVerb, UnblockArgs,
 };
 pub(crate) use self::worker::{WorkerRunArgs, WorkerVerb};
 use crate::edits::{MetaEdit, PathEdit};

@@ -83,6 +83,9 @@ fn peers(args: &PeersArgs) -> anyhow::Result<()> {
         Some(PeersVerb::Unblock(args)) => {
             ask(&args.client, &args.output, async |c, o| verbs::peers::unblock(args, c, o).await)
         }
+        Some(PeersVerb::Forget(args)) => {
+            ask(&args.client, &args.output, async |c, o| verbs::peers::forget(args, c, o).await)
+        }
     }
 }
 

@@ -30,6 +30,11 @@ impl Output {
         self.json
     }
 
+    /// Whether lines for the user are wanted.
+    pub(crate) fn notes(self) -> bool {
+        !self.quiet
+    }
+
     /// One line of data on standard output.
     pub(crate) fn data(self, line: impl Display) -> anyhow::Result<()> {
         stdout(writeln!(io::stdout().lock(), "{line}"))

@@ -7,7 +7,7 @@ mod nvcf;
 use std::borrow::Cow;
 use std::fmt::Display;
 
-use assetmesh_node::{blobs, catalog, fetch, query, registry, tokens};
+use assetmesh_node::{ForgetError, blobs, catalog, fetch, query, registry, tokens};
 use assetmesh_protocol::asset::AssetError;
 use assetmesh_protocol::document::JsonError;
 use assetmesh_protocol::filter::{FilterError, SortError};
@@ -425,6 +425,19 @@ impl From<registry::Error> for ApiError {
     }
 }
 
+impl From<ForgetError> for ApiError {
+    fn from(error: ForgetError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            ForgetError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "not_found", sentence),
+            ForgetError::Present(_) | ForgetError::Own => {
+                Self::new(StatusCode::CONFLICT, "conflict", sentence)
+            }
+            ForgetError::Failed(_) | ForgetError::Stopped => Self::stopped(sentence),
+        }
+    }
+}
+
 impl From<blobs::Error> for ApiError {
     fn from(error: blobs::Error) -> Self {
         use blobs::Error;
@@ -444,9 +457,10 @@ impl From<fetch::Error> for ApiError {
         use fetch::Error;
         match error {
             Error::NotFound(_) => Self::not_found("File not found"),
-            Error::Failed(_) => {
-                let sentence = "other nodes claim to hold the content, and none of them gives it";
-                Self::new(StatusCode::BAD_GATEWAY, "no_provider", sentence).because(error)
+            Error::Failed(why) => {
+                let sentence =
+                    format!("other nodes claim to hold the content, and none of them gives it: {why}");
+                Self::new(StatusCode::BAD_GATEWAY, "no_provider", sentence)
             }
             Error::Busy => Self::busy(),
             Error::Blobs(error) => error.into(),

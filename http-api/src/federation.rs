@@ -5,6 +5,7 @@ use std::time::Duration;
 use assetmesh_node::Node;
 use assetmesh_node::fetch;
 use assetmesh_node::query::{Counts, Report};
+use assetmesh_protocol::ids::NodeKey;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -44,7 +45,7 @@ pub(crate) struct Nodes {
     failed: u64,
     /// Those that refused because they had too much to do.
     busy: u64,
-    /// Those that are away so long that nobody waits for them.
+    /// Those that are away so long that nobody waits for them, or were given up by this node's operator.
     departed: u64,
 }
 
@@ -75,6 +76,14 @@ impl Federation {
     /// What became of the members that were asked who holds some content. This node does not hold it.
     pub(crate) fn of_search(node: &Node, coverage: &fetch::Coverage, took: Duration) -> Self {
         let peers = node.peers();
+        let known = |key: &NodeKey| {
+            let assets_db_id = key.assets_db_id().to_string();
+            peers.iter().find(|peer| peer.assets_db_id == assets_db_id)
+        };
+        let is_forgotten = |(key, why): &&(NodeKey, fetch::Missing)| {
+            *why == fetch::Missing::Down && known(key).is_some_and(|peer| peer.forgotten)
+        };
+        let forgotten = coverage.missing.iter().filter(is_forgotten).count() as u64;
         let count = |is_it: fn(&fetch::Missing) -> bool| {
             coverage.missing.iter().filter(|(_, why)| is_it(why)).count() as u64
         };
@@ -87,19 +96,20 @@ impl Federation {
             timed_out: count(|why| matches!(why, fetch::Missing::TimedOut)),
             failed: count(|why| matches!(why, fetch::Missing::Failed(_) | fetch::Missing::False)),
             busy: count(|why| matches!(why, fetch::Missing::Busy)),
-            departed: coverage.departed,
+            departed: coverage.departed + forgotten,
             ..Nodes::default()
         };
-        let missing = coverage.missing.iter().map(|(key, why)| {
-            let assets_db_id = key.assets_db_id().to_string();
-            let peer = peers.iter().find(|peer| peer.assets_db_id == assets_db_id);
-            let name = peer.map(|peer| peer.name.clone()).unwrap_or_default();
-            Missing { assets_db_id, name, reason: why.to_string() }
-        });
+        let missed = coverage.missing.iter().filter(|missing| !is_forgotten(missing));
+        let missing: Vec<Missing> = missed
+            .map(|(key, why)| {
+                let name = known(key).map(|peer| peer.name.clone()).unwrap_or_default();
+                Missing { assets_db_id: key.assets_db_id().to_string(), name, reason: why.to_string() }
+            })
+            .collect();
         Self {
-            complete: coverage.missing.is_empty(),
+            complete: missing.is_empty(),
             nodes,
-            missing: missing.collect(),
+            missing,
             pruned_as_of: None,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }

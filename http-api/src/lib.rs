@@ -43,6 +43,7 @@ mod schema;
 mod serve;
 mod site;
 mod socket;
+mod transfers;
 mod upload;
 mod verify;
 mod worker;

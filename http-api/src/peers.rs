@@ -1,16 +1,18 @@
 //! `GET /v1/peers`: the other nodes of the federation as this node sees them; and, for its operator,
-//! `PUT /v1/peers/blocked`: nodes that it shall not talk to.
+//! `PUT /v1/peers/blocked`: nodes that it shall not talk to, and `DELETE /v1/peers/<assets_db_id>`: a node that is gone for
+//! good, so that nobody shall wait for it.
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use http::StatusCode;
+use serde_json::json;
 
 use crate::answer::Answer;
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, Refusal};
 use crate::extract::JsonText;
 use crate::operator::Blocked;
-use crate::schema::{Any, BlockedAnswer, Operating, PeersAnswer};
+use crate::schema::{Any, BlockedAnswer, ForgottenAnswer, Operating, PeersAnswer};
 
 /// Every other node of the federation, alive or not.
 #[utoipa::path(get, path = "/v1/peers", tag = "node",
@@ -30,4 +32,18 @@ pub(crate) async fn block(State(app): State<App>, JsonText(text): JsonText) -> R
         ApiError::bad_request("unknown_peer", format!("no peer has the assets_db_id {unknown:?}"))
     })?;
     Ok(Answer::new().member("data", &wanted)?.send(StatusCode::OK))
+}
+
+/// Gives up a peer that is gone for good: answers count it as departed and are complete without it, until it is heard
+/// again. This node remembers that over restarts; other nodes decide for themselves. For the node's
+/// operator.
+#[utoipa::path(delete, path = "/v1/peers/{assets_db_id}", tag = "node",
+    params(("assets_db_id" = String, Path, description = "Names its asset database")),
+    responses((status = 200, description = "It is forgotten", body = ForgottenAnswer),
+        (status = 404, description = "No peer has this assets_db_id", body = Refusal),
+        (status = 409, description = "It is there, or it is this node", body = Refusal), Operating))]
+pub(crate) async fn forget(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    app.node.forget(&id).await?;
+    let told = json!({"message": "Peer forgotten", "assets_db_id": id});
+    Ok(Answer::new().member("data", &told)?.send(StatusCode::OK))
 }

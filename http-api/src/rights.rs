@@ -45,6 +45,8 @@ const TABLE: &[(&str, &str, Right)] = &[
     ("GET", "/v1/node", Right::Read),
     ("GET", "/v1/peers", Right::Read),
     ("PUT", "/v1/peers/blocked", Right::Operate),
+    ("DELETE", "/v1/peers/{assets_db_id}", Right::Operate),
+    ("GET", "/v1/transfers", Right::Read),
     ("POST", "/v1/verify", Right::Operate),
     ("POST", "/upload_asset", Right::WriteAssets),
     ("POST", "/asset", Right::WriteAssets),

@@ -215,6 +215,59 @@ documented! {
         public_url: String,
         /// When its summary was pulled.
         summary_as_of: Option<String>,
+        /// Whether this node's operator has given it up.
+        forgotten: bool,
+    }
+
+    /// A peer that is given up.
+    struct ForgottenAnswer {
+        success: bool,
+        data: ForgottenPeer,
+    }
+
+    /// Which one.
+    struct ForgottenPeer {
+        #[schema(example = "Peer forgotten")]
+        message: String,
+        assets_db_id: String,
+    }
+
+    /// The transfers of content from other nodes.
+    struct TransfersAnswer {
+        success: bool,
+        data: Vec<TransferObject>,
+    }
+
+    /// One transfer under way.
+    struct TransferObject {
+        asset_id: String,
+        /// Its size in bytes.
+        size: u64,
+        /// Everything before this byte that clients want has come.
+        to: u64,
+        /// Who brings it, brought it, or was given up.
+        providers: Vec<ProviderObject>,
+        /// Milliseconds since the last byte, if that is more than a second.
+        waiting_ms: Option<u64>,
+        /// Why nothing comes, if nothing does.
+        #[schema(example = "waiting for n2")]
+        reason: Option<String>,
+        /// False for one that has ended.
+        under_way: bool,
+    }
+
+    /// A node that holds the content.
+    struct ProviderObject {
+        assets_db_id: String,
+        name: String,
+        /// `bringing`, `idle`, `busy` or `given_up`.
+        #[schema(example = "bringing")]
+        state: String,
+        /// Milliseconds since it brought something, if it was asked to.
+        silent_ms: Option<u64>,
+        /// What was wrong with it last.
+        #[schema(example = "it stalled: no whole group came within 10s")]
+        trouble: Option<String>,
     }
 
     /// The nodes that this one does not talk to.

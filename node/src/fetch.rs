@@ -21,11 +21,12 @@ mod state_tests;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod views;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
@@ -44,10 +45,12 @@ use places::Places;
 use reading::Reading;
 use search::Search;
 use shared::{Allowed, Private, Shared};
+use views::Views;
 
 pub use held::Held;
 pub use metrics::Metrics;
 pub use search::{Coverage, Missing};
+pub use views::{ProviderState, ProviderView, TransferView};
 
 /// Questions that wait for the loop: it only looks things up.
 const MAILBOX: usize = 256;
@@ -170,6 +173,7 @@ impl Fetch {
             places: Places::default(),
             metrics: metrics.clone(),
             private: Private::default(),
+            views: Views::default(),
         });
         let (to, incoming) = mpsc::channel(STREAMS_WAITING_MAX);
         swarm.attach_streams(to);
@@ -246,6 +250,12 @@ impl Fetch {
     #[must_use]
     pub fn through(&self, blob: &Blob) -> Through {
         Through(Reading::of_own(self, blob.clone(), 0..u64::MAX))
+    }
+
+    /// The transfers under way, at most a tenth of a second old, and those that ended a moment ago.
+    #[must_use]
+    pub fn transfers(&self) -> Vec<TransferView> {
+        self.shared.views.at(Instant::now())
     }
 
     /// The counters.

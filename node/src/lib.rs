@@ -6,6 +6,7 @@ pub mod blobs;
 pub mod catalog;
 pub mod clock;
 pub mod fetch;
+mod forgotten;
 pub mod identity;
 pub mod liveness;
 mod members;
@@ -24,5 +25,6 @@ mod sweeper;
 pub mod tokens;
 pub mod verify;
 
+pub use forgotten::Error as ForgetError;
 pub use node::{Config, Node, NodeFacts, StartError};
 pub use peers::{EntryFacts, Peer};

@@ -14,6 +14,7 @@ use crate::actor::Tasks;
 use crate::blobs::{self, Blobs};
 use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
+use crate::forgotten::Forgotten;
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
 use crate::mending::{Check, Mending};
@@ -208,6 +209,7 @@ struct Inner {
     registry: Registry,
     liveness: Liveness,
     summaries: Summaries,
+    forgotten: Forgotten,
     queries: Queries,
     fetch: Fetch,
     mending: Mending,
@@ -254,8 +256,9 @@ impl Node {
         let setup = liveness::Setup { network: swarm.network_id(), members, config: config.liveness.clone() };
         let liveness = Liveness::start(&mut tasks, &identity, &swarm, setup);
         let summaries = Summaries::start(&mut tasks, &catalog, &swarm, config.summaries.clone());
+        let forgotten = Forgotten::start(&mut tasks, &data_dir, liveness.watch());
         let own = query::Own { id: identity.assets_db_id(), name: name.clone() };
-        let network = (&swarm, &registry, &liveness);
+        let network = query::Network::new(&swarm, &registry, &liveness, forgotten.watch());
         let rows = (catalog.clone(), summaries.clone());
         let queries = Queries::start(&mut tasks, own, rows, network, config.query.clone());
         let stores = (&blobs, &catalog);
@@ -280,6 +283,7 @@ impl Node {
             registry,
             liveness,
             summaries,
+            forgotten,
             queries,
             fetch,
             mending,
@@ -351,6 +355,11 @@ impl Node {
     #[must_use]
     pub fn summaries(&self) -> &Summaries {
         &self.inner.summaries
+    }
+
+    /// Who is given up for good.
+    pub(crate) fn forgotten(&self) -> &Forgotten {
+        &self.inner.forgotten
     }
 
     /// Answers for the whole federation.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use assetmesh_protocol::ids::NodeKey;
 use serde::Serialize;
 
+use crate::forgotten::Error as ForgetError;
 use crate::liveness::PeerFact;
 use crate::node::Node;
 use crate::registry::{Entry, Member};
@@ -30,6 +31,8 @@ pub struct Peer {
     pub public_url: String,
     /// When its summary was pulled; RFC 3339.
     pub summary_as_of: Option<String>,
+    /// Whether this node's operator has given it up, so that nobody waits for what it holds.
+    pub forgotten: bool,
 }
 
 /// What is known of an entry beyond its five members.
@@ -55,9 +58,11 @@ impl Node {
         let facts = self.liveness().watch().borrow().clone();
         let members = self.registry().members().into_iter().filter(|member| member.key != own);
         let as_of = self.summaries().as_of();
+        let forgotten = self.forgotten().watch().borrow().clone();
         let known = |member: Member| {
             let summary_as_of = as_of.get(&member.key).copied().and_then(clock::text);
-            Peer { summary_as_of, ..peer(facts.get(&member.key), member) }
+            let is_forgotten = forgotten.contains(&member.key);
+            Peer { summary_as_of, forgotten: is_forgotten, ..peer(facts.get(&member.key), member) }
         };
         let mut peers: Vec<Peer> = members.map(known).collect();
         peers.sort_by(|a, b| (&a.name, &a.assets_db_id).cmp(&(&b.name, &b.assets_db_id)));
@@ -78,6 +83,21 @@ impl Node {
             last_seen: if is_own { clock::text(clock::now()) } else { last_seen(fact.as_ref()) },
             signed_at: clock::text(Duration::from_millis(entry.signed_ms())),
         }
+    }
+
+    /// Gives a member up that is away: no answer waits for what it holds until it is heard again.
+    ///
+    /// # Errors
+    /// When no member has the id, when it is there, or when that cannot be written down.
+    pub async fn forget(&self, id: &str) -> Result<(), ForgetError> {
+        if id == self.assets_db_id() {
+            return Err(ForgetError::Own);
+        }
+        let members = self.registry().members();
+        let found = members.iter().find(|member| member.assets_db_id.to_string() == id);
+        let peer = found.ok_or_else(|| ForgetError::Unknown(id.to_owned()))?.key;
+        let members = members.iter().map(|member| member.key).collect();
+        self.forgotten().forget(peer, members).await
     }
 
     /// Cuts this node off from the members with these ids, until it is told otherwise. Takes the place of what was
@@ -108,6 +128,7 @@ fn peer(fact: Option<&PeerFact>, member: Member) -> Peer {
         last_seen: last_seen(fact),
         public_url: member.record.public_url,
         summary_as_of: None,
+        forgotten: false,
     }
 }
 

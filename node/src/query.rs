@@ -17,6 +17,7 @@ mod tests;
 mod write;
 
 pub use look::{Found, Other, Place};
+pub(crate) use peers::Network;
 pub use report::{Counts, Missing, Report};
 pub use write::Changed;
 
@@ -29,15 +30,13 @@ use tokio::sync::mpsc;
 
 use crate::actor::Tasks;
 use crate::catalog::{self, Asset, Catalog};
-use crate::liveness::Liveness;
 use crate::permits::Permits;
-use crate::registry::Registry;
 use crate::summaries::Summaries;
-use crate::swarm::{Service, Swarm};
+use crate::swarm::Service;
 use choose::Yields;
 use metrics::Metrics;
 use patience::{Patience, Verdict};
-use peers::{Known, Network, Peers};
+use peers::{Known, Peers};
 use report::Outcome;
 
 /// Longest time that anybody may have for an answer: a client, or a peer.
@@ -194,12 +193,12 @@ impl Queries {
         tasks: &mut Tasks,
         own: Own,
         (catalog, summaries): (Catalog, Summaries),
-        (swarm, registry, liveness): (&Swarm, &Registry, &Liveness),
+        network: Network,
         config: Config,
     ) -> Self {
         let (to_queries, queries) = mpsc::channel(MAILBOX);
         let (to_writes, writes) = mpsc::channel(MAILBOX);
-        let network = Network::new(swarm.clone(), registry.clone(), liveness.clone());
+        let swarm = network.swarm().clone();
         let this = Self::on(own, (catalog, summaries), Arc::new(network), config);
         swarm.attach_service(Service::Query, to_queries);
         swarm.attach_service(Service::Write, to_writes);

@@ -8,6 +8,7 @@ mod it {
     mod cache;
     mod cache_crash;
     mod cli;
+    mod cli_federation;
     mod contract;
     mod crash;
     mod disk_full;

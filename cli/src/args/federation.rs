@@ -27,6 +27,20 @@ pub(crate) enum PeersVerb {
     Block(BlockArgs),
     /// Let the node talk to all peers again
     Unblock(UnblockArgs),
+    /// Give up a peer that is gone for good: answers of the node are complete without it, until it is heard again
+    Forget(ForgetArgs),
+}
+
+/// `assetmesh peers forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// Its asset database
+    #[arg(value_name = "ASSETS_DB_ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// `assetmesh peers block`.

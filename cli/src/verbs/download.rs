@@ -2,8 +2,10 @@
 
 mod file_name;
 mod sink;
+mod waiting;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use assetmesh_protocol::ids::AssetId;
@@ -13,10 +15,14 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
 use self::sink::Sink;
+use self::waiting::Told;
 use crate::args::DownloadArgs;
 use crate::client::{Client, text};
 use crate::exit::{Again, Exit, Fault};
 use crate::output::{Output, printable};
+
+/// How long the node may take to tell a peer's name.
+const NAME_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is to be fetched.
 #[derive(Debug)]
@@ -163,13 +169,15 @@ async fn transfer(wanted: &Wanted, sink: &mut Sink, client: &Client, screen: &Sc
 }
 
 async fn attempt(wanted: &Wanted, sink: &mut Sink, client: &Client, screen: &Screen) -> anyhow::Result<()> {
-    let Answer { mut response, mut skip, total } = open(wanted, sink.len(), client).await?;
-    tell_source(response.headers(), screen);
+    let (id, mut told) = (wanted.id.to_string(), Told::default());
+    let opening = open(wanted, sink.len(), client);
+    let Answer { mut response, mut skip, total } = told.while_waiting(opening, &id, client, screen).await?;
+    tell_source(response.headers(), client, screen).await;
     if let Some(total) = total {
         screen.bar.set_length(total);
     }
     let end = total.or(wanted.size);
-    while let Some(chunk) = client.chunk(&mut response).await? {
+    while let Some(chunk) = told.while_waiting(client.chunk(&mut response), &id, client, screen).await? {
         let known = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
         skip -= known as u64;
         sink.write(&chunk[known..])?;
@@ -184,10 +192,31 @@ async fn attempt(wanted: &Wanted, sink: &mut Sink, client: &Client, screen: &Scr
     Ok(())
 }
 
-fn tell_source(headers: &HeaderMap, screen: &Screen) {
-    if let Some(source) = headers.get("x-assetmesh-source").and_then(|value| value.to_str().ok()) {
-        screen.note(format_args!("from {}", printable(source)));
+/// Says where the bytes come from; a peer by its name, if the node knows it.
+async fn tell_source(headers: &HeaderMap, client: &Client, screen: &Screen) {
+    let Some(source) = headers.get("x-assetmesh-source").and_then(|value| value.to_str().ok()) else {
+        return;
+    };
+    let name = match source.strip_prefix("peer:") {
+        Some(id) if screen.output.notes() => name_of(id, client).await,
+        _ => None,
+    };
+    match name {
+        Some(name) => screen.note(format_args!("from {} ({})", printable(&name), printable(source))),
+        None => screen.note(format_args!("from {}", printable(source))),
     }
+}
+
+/// A name is good to know and no reason to fail or to wait.
+async fn name_of(assets_db_id: &str, client: &Client) -> Option<String> {
+    let asked = async {
+        let response = client.send(client.request(Method::GET, client.url(&["v1", "peers"]))).await?;
+        client.json(response).await
+    };
+    let answer = tokio::time::timeout(NAME_WITHIN, asked).await.ok()?.ok()?;
+    let peers = answer.get("data")?.as_array()?;
+    let peer = peers.iter().find(|peer| text(peer, "assets_db_id") == assets_db_id)?;
+    Some(text(peer, "name").to_owned()).filter(|name| !name.is_empty())
 }
 
 /// An answer whose body, after `skip` bytes, goes on where the sink ends.

@@ -5,7 +5,7 @@ use comfy_table::{Table, presets};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::args::{BlockArgs, UnblockArgs};
+use crate::args::{BlockArgs, ForgetArgs, UnblockArgs};
 use crate::client::{Client, text};
 use crate::output::{Output, printable};
 
@@ -35,9 +35,11 @@ fn cells(peer: &Value) -> [String; 6] {
         "" => "-".to_owned(),
         text => printable(text),
     };
+    let is_forgotten = peer.get("forgotten").and_then(Value::as_bool) == Some(true);
+    let state = if is_forgotten { format!("{}, forgotten", shown("state")) } else { shown("state") };
     [
         shown("name"),
-        shown("state"),
+        state,
         rtt.map_or("-".to_owned(), |rtt| format!("{rtt:.1} ms")),
         shown("last_seen"),
         shown("public_url"),
@@ -53,6 +55,17 @@ pub(crate) async fn block(args: &BlockArgs, client: &Client, output: Output) -> 
 /// Lets the node talk to all peers.
 pub(crate) async fn unblock(_: &UnblockArgs, client: &Client, output: Output) -> anyhow::Result<()> {
     replace(&[], client, output).await.context("cannot unblock peers")
+}
+
+/// Has the node give up a peer that is gone for good.
+pub(crate) async fn forget(args: &ForgetArgs, client: &Client, output: Output) -> anyhow::Result<()> {
+    let answer = client.ask(Method::DELETE, client.url(&["v1", "peers", &args.id]), None).await;
+    let answer = answer.with_context(|| format!("cannot forget the peer {}", args.id))?;
+    if output.json() {
+        return output.document(answer.get("data").unwrap_or(&answer));
+    }
+    output.note(format_args!("{} is forgotten until it is heard again", args.id));
+    output.data(&args.id)
 }
 
 async fn replace(ids: &[String], client: &Client, output: Output) -> anyhow::Result<()> {
@@ -75,7 +88,7 @@ mod tests {
             "last_seen":"2026-01-01T00:00:00Z","public_url":"http://h"});
         assert_eq!(cells(&known), ["n", "alive", "1.2 ms", "2026-01-01T00:00:00Z", "http://h", "i"]);
         let unseen =
-            json!({"assets_db_id":"i","name":"n\u{1b}","state":"down","rtt_ms":null,"last_seen":null});
-        assert_eq!(cells(&unseen), ["n\\u{1b}", "down", "-", "-", "-", "i"]);
+            json!({"assets_db_id":"i","name":"n\u{1b}","state":"down","rtt_ms":null,"forgotten":true});
+        assert_eq!(cells(&unseen), ["n\\u{1b}", "down, forgotten", "-", "-", "-", "i"]);
     }
 }

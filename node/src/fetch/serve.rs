@@ -107,7 +107,6 @@ where
     let held = held.map_err(|error| fail(&error))?;
     // Parts of other nodes' content are for this node's own clients.
     let held = held.filter(Held::is_whole).ok_or(BlobStatus::Absent)?;
-    let facts = held.facts();
     let size = held.blob().size();
     let mut head = vec![BlobStatus::Here.byte()];
     let range = match ask.want {

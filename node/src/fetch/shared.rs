@@ -10,6 +10,7 @@ use super::Config;
 use super::held::Held;
 use super::metrics::Metrics;
 use super::places::Places;
+use super::views::Views;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     /// Room on the links to providers.
     pub(super) places: Places,
     pub(super) metrics: Metrics,
+    pub(super) views: Views,
     /// KiB of content that transfers which have ended may keep for those who come a moment later.
     pub(super) lingering: Semaphore,
     pub(super) private: Private,

@@ -139,6 +139,11 @@ impl Shelf {
         self.bell.notified().await;
     }
 
+    /// Everything before this byte has come.
+    pub(super) fn came(&self) -> u64 {
+        self.lock().to
+    }
+
     /// All consumers have taken everything before this byte; the start of the range if there is none.
     pub(super) fn taken(&self) -> u64 {
         self.lock().slowest().map_or(self.range.start, |(_, spot)| spot.at)

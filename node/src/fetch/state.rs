@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use assetmesh_protocol::ids::NodeKey;
 
+use super::views::ProviderState;
 use crate::blobs::tree::GROUP_BYTES;
 
 const GROUP: u64 = GROUP_BYTES as u64;
@@ -159,6 +160,21 @@ impl State {
     /// Who brings a job.
     pub(super) fn provider_of(&self, job: JobId) -> Option<NodeKey> {
         self.jobs.get(&job).map(|job| job.provider)
+    }
+
+    /// What each provider does.
+    pub(super) fn standings(&self, now: Instant) -> Vec<(NodeKey, ProviderState)> {
+        let standing = |(key, provider): (&NodeKey, &Provider)| {
+            let its = self.jobs.values().filter(|job| job.provider == *key);
+            let state = match its.map(|job| job.moved).max() {
+                _ if provider.is_out => ProviderState::GivenUp,
+                Some(moved) => ProviderState::Bringing(now.saturating_duration_since(moved)),
+                None if provider.paused_until.is_some_and(|until| until > now) => ProviderState::Busy,
+                None => ProviderState::Idle,
+            };
+            (*key, state)
+        };
+        self.providers.iter().map(standing).collect()
     }
 
     /// Decides.

@@ -19,6 +19,7 @@ use super::search::{self, Search};
 use super::shared::Shared;
 use super::shelf::Shelf;
 use super::state::{Input, JobId, Output, State, Trouble};
+use super::views::Page;
 use crate::blobs::tree::Node;
 
 /// Time between two looks at what is due.
@@ -52,7 +53,9 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
     let (tell, events) = mpsc::channel(EVENTS);
     let shelf = Arc::clone(&order.shelf);
     let keeper = shared.blobs.keeper(order.id, order.size, order.facts.clone());
+    let page = Page::new(&shared.views, order.id, order.size, Instant::now());
     let mut transfer = Transfer {
+        page,
         shared: Arc::clone(&shared),
         order,
         state,
@@ -65,6 +68,7 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
         trouble: "no provider is left".to_owned(),
     };
     let result = transfer.bring(events).await;
+    transfer.show();
     if let Some(result) = result {
         shelf.end(result.map_err(Arc::from));
     }
@@ -120,6 +124,8 @@ async fn bring_range(
 }
 
 struct Transfer {
+    /// What others see of it.
+    page: Page,
     shared: Arc<Shared>,
     order: Order,
     state: State,
@@ -161,6 +167,7 @@ impl Transfer {
                 Some(_) = self.tasks.join_next() => true,
                 _ = ticks.tick() => {
                     self.order.shelf.relieve(Instant::now());
+                    self.show();
                     self.happened(Input::Taken(self.order.shelf.taken()))
                 }
             };
@@ -168,6 +175,11 @@ impl Transfer {
                 return Some(Err(self.trouble.clone()));
             }
         }
+    }
+
+    fn show(&mut self) {
+        let now = Instant::now();
+        self.page.update(now, self.order.shelf.came(), self.state.standings(now));
     }
 
     /// False when there is nobody left to ask.
@@ -188,7 +200,7 @@ impl Transfer {
     }
 
     fn start(&mut self, job: JobId, provider: NodeKey, range: Range<u64>) {
-        tracing::debug!(asset_id = %self.order.id, %provider, ?range, "asking for a range");
+        tracing::debug!(asset_id = %self.order.id, provider = %provider.assets_db_id(), ?range, "asking for a range");
         let (shared, tell) = (Arc::clone(&self.shared), self.tell.clone());
         let (id, size) = (self.order.id, self.order.size);
         let task = self.tasks.spawn(async move {
@@ -245,20 +257,21 @@ impl Transfer {
 
     /// Tells what a provider did, and what that means.
     fn trouble(&mut self, provider: NodeKey, fault: &Fault) -> Trouble {
-        let id = self.order.id;
-        self.trouble = format!("the last provider, {provider}, was given up: {fault}");
+        let (id, named) = (self.order.id, provider.assets_db_id());
+        self.page.trouble(provider, fault);
+        self.trouble = format!("the last provider, {named}, was given up: {fault}");
         match fault {
             Fault::Busy => {
-                tracing::debug!(asset_id = %id, %provider, "a provider is busy");
+                tracing::debug!(asset_id = %id, provider = %named, "a provider is busy");
                 return Trouble::Busy;
             }
             Fault::Absent | Fault::Refused | Fault::Lost(_) => {
-                tracing::info!(asset_id = %id, %provider, "a provider is given up: {fault}");
+                tracing::info!(asset_id = %id, provider = %named, "a provider is given up: {fault}");
                 return Trouble::Lost;
             }
             Fault::Stalled(_) => {
                 self.shared.metrics.stalls.inc();
-                tracing::warn!(asset_id = %id, %provider, "a provider is given up: {fault}");
+                tracing::warn!(asset_id = %id, provider = %named, "a provider is given up: {fault}");
             }
             // It is reported once others have taken over.
             Fault::False(_) => {}

@@ -1,11 +1,14 @@
 //! What federated questions need of the peer network, so that tests can put something else in its place.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use assetmesh_protocol::ids::{AssetsDbId, NodeKey};
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
+use crate::forgotten::Set;
 use crate::liveness::{Liveness, PeerState};
 use crate::registry::Registry;
 use crate::swarm::{Error, Offence, Service, Swarm};
@@ -17,6 +20,8 @@ pub(super) enum Standing {
     Up,
     /// It has been given up, for so long.
     Down(Duration),
+    /// It has been given up for good by this node's operator.
+    Forgotten,
     /// It stopped in order.
     Left,
 }
@@ -50,15 +55,26 @@ pub(super) trait Peers: fmt::Debug + Send + Sync + 'static {
 
 /// The real one.
 #[derive(Debug)]
-pub(super) struct Network {
+pub(crate) struct Network {
     swarm: Swarm,
     registry: Registry,
     liveness: Liveness,
+    forgotten: watch::Receiver<Set>,
 }
 
 impl Network {
-    pub(super) const fn new(swarm: Swarm, registry: Registry, liveness: Liveness) -> Self {
-        Self { swarm, registry, liveness }
+    pub(crate) fn new(
+        swarm: &Swarm,
+        registry: &Registry,
+        liveness: &Liveness,
+        forgotten: watch::Receiver<Set>,
+    ) -> Self {
+        Self { swarm: swarm.clone(), registry: registry.clone(), liveness: liveness.clone(), forgotten }
+    }
+
+    /// Where questions of peers come from.
+    pub(super) const fn swarm(&self) -> &Swarm {
+        &self.swarm
     }
 }
 
@@ -66,11 +82,13 @@ impl Peers for Network {
     fn others(&self) -> Vec<Known> {
         let own = self.registry.node_key();
         let (facts, now) = (self.liveness.watch().borrow().clone(), crate::clock::now());
+        let forgotten = Arc::clone(&self.forgotten.borrow());
         let members = self.registry.members().into_iter().filter(|member| member.key != own);
         let known = |member: crate::registry::Member| {
             // One that liveness has not met yet is asked: it has just joined.
             let standing = facts.get(&member.key).map_or(Standing::Up, |fact| match fact.state {
                 PeerState::Alive | PeerState::Suspect => Standing::Up,
+                PeerState::Down if forgotten.contains(&member.key) => Standing::Forgotten,
                 PeerState::Down => Standing::Down(now.saturating_sub(fact.since)),
                 PeerState::Left => Standing::Left,
             });

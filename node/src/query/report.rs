@@ -31,7 +31,7 @@ pub struct Counts {
     pub failed: u64,
     /// Those that had too much to do.
     pub busy: u64,
-    /// Those that are away so long that nobody waits for them.
+    /// Those that are away so long that nobody waits for them, or were given up by this node's operator.
     pub departed: u64,
 }
 
@@ -94,7 +94,7 @@ pub(super) enum Outcome {
     NotChosen,
     /// It is known to be down and was not asked.
     Down,
-    /// It has been down for so long that it is not missed.
+    /// It has been down for so long that it is not missed, or was given up.
     Departed,
     /// It has left.
     Left,

@@ -67,6 +67,7 @@ impl Shared {
     fn unasked(&self, peer: &Known) -> Outcome {
         match peer.standing {
             Standing::Left => Outcome::Left,
+            Standing::Forgotten => Outcome::Departed,
             Standing::Down(time) if time >= self.config.departed_after => Outcome::Departed,
             Standing::Down(_) | Standing::Up => Outcome::Down,
         }

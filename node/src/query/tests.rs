@@ -370,6 +370,7 @@ async fn members_that_are_down_are_named_and_not_asked() {
         (Standing::Down(Duration::ZERO), false),
         (Standing::Down(day - Duration::from_secs(1)), false),
         (Standing::Down(day), true),
+        (Standing::Forgotten, true),
         (Standing::Left, true),
     ] {
         node.stand(1, standing);

@@ -68,8 +68,12 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("registry", &["actor", "catalog", "clock", "identity", "permits", "storage", "swarm"]),
     ("members", &["actor", "registry"]),
     ("liveness", &["actor", "clock", "identity", "swarm"]),
+    ("forgotten", &["actor", "liveness"]),
     ("summaries", &["actor", "catalog", "clock", "swarm"]),
-    ("query", &["actor", "catalog", "clock", "liveness", "permits", "registry", "summaries", "swarm"]),
+    (
+        "query",
+        &["actor", "catalog", "clock", "forgotten", "liveness", "permits", "registry", "summaries", "swarm"],
+    ),
     ("fetch", &["actor", "blobs", "catalog", "liveness", "summaries", "swarm"]),
     ("nvcf", &["actor", "blobs", "catalog", "clock", "fetch", "liveness", "storage", "swarm"]),
     ("staging", &["actor"]),
@@ -85,6 +89,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
             "catalog",
             "clock",
             "fetch",
+            "forgotten",
             "identity",
             "liveness",
             "members",
@@ -101,7 +106,7 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("peers", &["clock", "identity", "liveness", "node", "registry"]),
+    ("peers", &["clock", "forgotten", "identity", "liveness", "node", "registry"]),
 ];
 
 const LINES_MAX: usize = 500;

@@ -115,6 +115,51 @@ fn a_killed_node_is_down_its_entries_stay_and_it_comes_back() {
 }
 
 #[test]
+fn a_peer_that_is_forgotten_is_not_waited_for_until_it_is_heard() {
+    let mut cluster = Cluster::start(3).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let gone = cluster.id(2).unwrap();
+    let forget = |cluster: &Cluster, at: usize, id: &str| {
+        let response =
+            cluster.api(at).call(&Request::new(Method::Delete, format!("/v1/peers/{id}"))).unwrap();
+        let answer = response.json().unwrap();
+        (response.status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(forget(&cluster, 0, &gone), (409, "conflict".to_owned()), "it is alive");
+    assert_eq!(forget(&cluster, 0, &cluster.id(0).unwrap()), (409, "conflict".to_owned()), "itself");
+    assert_eq!(forget(&cluster, 0, "no-such-id"), (404, "not_found".to_owned()));
+    cluster.kill(2);
+    for at in 0..2 {
+        cluster.wait_state(at, &gone, "down", DOWN_WITHIN).unwrap();
+    }
+    let coverage = |cluster: &Cluster, at: usize| {
+        let asked = Request::json(Method::Post, "/assets?allow_partial=true", &json!({}));
+        let answer = cluster.api(at).call(&asked).unwrap().json().unwrap();
+        let federation = &answer["federation"];
+        (federation["complete"] == true, federation["nodes"]["departed"].as_u64().unwrap())
+    };
+    assert_eq!(coverage(&cluster, 0), (false, 0));
+    assert_eq!(forget(&cluster, 0, &gone), (200, String::new()));
+    assert_eq!(coverage(&cluster, 0), (true, 1));
+    assert_eq!(coverage(&cluster, 1), (false, 0), "each node decides for itself");
+    let absent = cluster.api(0).object(&"0".repeat(64)).unwrap();
+    let missing = &absent.json().unwrap()["federation"];
+    assert!(absent.status == 404 && (missing.is_null() || missing["complete"] == true), "{}", absent.text());
+
+    cluster.kill(0);
+    cluster.restart(0).unwrap();
+    let remembers = wait_until(SOON, || (coverage(&cluster, 0) == (true, 1)).then_some(()));
+    assert!(remembers.is_some(), "it has not been forgotten over a restart: {:?}", coverage(&cluster, 0));
+    cluster.restart(2).unwrap();
+    cluster.wait_alive(SOON).unwrap();
+    let back = wait_until(SOON, || (coverage(&cluster, 0) == (true, 0)).then_some(()));
+    assert!(back.is_some(), "{:?}", coverage(&cluster, 0));
+    cluster.kill(2);
+    cluster.wait_state(0, &gone, "down", DOWN_WITHIN).unwrap();
+    assert_eq!(coverage(&cluster, 0), (false, 0), "it is missed like all others");
+}
+
+#[test]
 fn a_node_that_stops_in_good_order_has_left() {
     let mut cluster = Cluster::start(2).unwrap();
     cluster.wait_alive(SOON).unwrap();
