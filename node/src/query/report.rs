@@ -120,7 +120,6 @@ impl Outcome {
             Self::Pruned(_) => "pruned",
             Self::Partial(Shortfall::Deadline) => "stopped at the deadline",
             Self::Partial(Shortfall::Damaged) => "damaged rows are not served",
-            Self::Partial(Shortfall::TooLong) => "a row is too long to send",
             Self::TimedOut => "timed_out",
             Self::Busy => "busy",
             Self::Malformed => "malformed",
@@ -275,7 +274,6 @@ mod tests {
         let table = [
             (Outcome::Partial(Shortfall::Deadline), true),
             (Outcome::Partial(Shortfall::Damaged), false),
-            (Outcome::Partial(Shortfall::TooLong), false),
             (Outcome::TimedOut, true),
             (Outcome::Busy, false),
             (Outcome::Malformed, false),

@@ -81,7 +81,7 @@ impl Actor {
     }
 
     /// Answers a peer. Names it if it asks what makes no sense.
-    fn asked(&mut self, Request { from, body, answer }: Request) -> Option<NodeKey> {
+    fn asked(&mut self, Request { from, body, answer, .. }: Request) -> Option<NodeKey> {
         let shared = Arc::clone(&self.shared);
         let answered = match SummaryAsk::decode(&body) {
             Ok(SummaryAsk::Pull { known }) => self.give(from, known),

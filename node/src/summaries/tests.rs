@@ -74,7 +74,7 @@ impl Peers for Wire {
             let inbox = world.nodes.lock().unwrap().get(&peer).cloned();
             let inbox = inbox.ok_or_else(|| Error::Unreachable("away".to_owned()))?;
             let (answer, answered) = oneshot::channel();
-            inbox.send(Request { from, body, answer }).await.map_err(|_| Error::Refused)?;
+            inbox.send(Request { from, body, answer, room: None }).await.map_err(|_| Error::Refused)?;
             answered.await.map_err(|_| Error::Refused)
         })
     }
@@ -331,7 +331,7 @@ async fn a_liar_is_blamed_and_costs_nothing() {
     }
     let (answer, answered) = oneshot::channel();
     let inbox = world.nodes.lock().unwrap()[&node.key].clone();
-    inbox.send(Request { from: key(9), body: vec![7; 9], answer }).await.unwrap();
+    inbox.send(Request { from: key(9), body: vec![7; 9], answer, room: None }).await.unwrap();
     assert!(tokio::time::timeout(WITHIN, answered).await.unwrap().is_err(), "it gets no answer");
     assert!(node.world.blamed.lock().unwrap().contains(&key(9)));
     node.tasks.finish().await;
