@@ -158,11 +158,14 @@ impl Writer {
         let mut waiting = batch.into_iter();
         // On a full disk deletes must still go through; what would grow the file is refused first.
         let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
-        let failure = match self.change(session, (&mut waiting, &room), &mut answers) {
-            Ok(learned) => {
+        let mut learned = Learned::default();
+        let changed = self.change(session, (&mut waiting, &room), (&mut answers, &mut learned));
+        // What failed may be on disk nevertheless.
+        self.summary.add(&learned.rows);
+        self.summary.forget(learned.stale);
+        let failure = match changed {
+            Ok(()) => {
                 self.ledger.committed(self.numbers.next());
-                self.summary.add(&learned.rows);
-                self.summary.forget(learned.stale);
                 None
             }
             Err(Stop::Unchanged) => None,
@@ -191,19 +194,18 @@ impl Writer {
         &mut self,
         session: u64,
         (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
-        answers: &mut Vec<Answer>,
-    ) -> Result<Learned, Stop> {
+        (answers, learned): (&mut Vec<Answer>, &mut Learned),
+    ) -> Result<(), Stop> {
         let Self { store, numbers, ledger, summary } = self;
         store.update_within(session, Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
-            let mut learned = Learned::default();
-            let changed = apply(&mut tables, numbers, (batch, room), (answers, &mut learned))?;
+            let changed = apply(&mut tables, numbers, (batch, room), (answers, learned))?;
             if !changed {
                 return Err(Stop::Unchanged);
             }
             tables.finish(numbers.next(), room.is_ok(), ledger)?;
             summary.add(&learned.rows);
-            Ok(learned)
+            Ok(())
         })
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use assetmesh_node::query::{Error, Page, Place, Question};
-use assetmesh_node::{Config, Node, catalog, swarm};
-use assetmesh_protocol::asset::Draft;
+use assetmesh_node::{Config, Node, catalog, fetch, swarm};
+use assetmesh_protocol::asset::{Draft, FileFacts};
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::Filter;
+use assetmesh_protocol::ids::AssetId;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -118,6 +119,7 @@ async fn most_members_are_spared_and_every_new_asset_is_found_at_once() {
     }
 
     names_are_looked_for_where_they_may_be(&members[0]).await;
+    content_is_looked_for_where_it_may_be_and_then_everywhere(&members).await;
     pages_stay_right_while_summaries_change(&members).await;
     uploads_are_found_at_once(&members).await;
     a_new_life_is_not_judged_by_the_former(&mut members).await;
@@ -134,6 +136,25 @@ async fn names_are_looked_for_where_they_may_be(member: &Member) {
     let missed = member.node.queries().look("nowhere:1-t", &Place::Anywhere).await.unwrap_err();
     let Error::NotFound(report) = missed else { panic!("{missed}") };
     assert!(report.complete && report.nodes.pruned >= NODES as u64 - 3, "{report:?}");
+}
+
+/// What no record names may still lie somewhere, such as in a cache: nobody is ruled out for good.
+async fn content_is_looked_for_where_it_may_be_and_then_everywhere(members: &[Member]) {
+    let mut upload = members[9].node.blobs().begin();
+    upload.write(b"content".to_vec().into()).await.unwrap();
+    let (stored, body) = (
+        upload.finish().await.unwrap(),
+        json!({"asset_name": "content",
+        "asset_version": {"version": "1", "tag": "t"}}),
+    );
+    let (id, draft) = (stored.id, Draft::upload(&Document::from_value(&body).unwrap()).unwrap());
+    let file = FileFacts { file_name: "c".to_owned(), file_type: "text/plain".to_owned() };
+    members[9].node.catalog().create_uploaded(draft, file, stored).await.unwrap();
+    let found = members[0].node.fetch().find(id).await.unwrap();
+    assert_eq!((found.size(), found.from()), (7, members[9].node.node_key()));
+    let missed = members[0].node.fetch().find(AssetId::of(b"nowhere")).await.unwrap_err();
+    let fetch::Error::NotFound(coverage) = missed else { panic!("{missed}") };
+    assert_eq!((coverage.asked, coverage.answered, coverage.pruned), (19, 19, 0), "{coverage:?}");
 }
 
 /// A node that is ruled out on one page may have rows on the next.
