@@ -74,35 +74,3 @@ fn check_operator(app: &App, request: &Request) -> Result<(), ApiError> {
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
     Ok(Authenticated(app.node.tokens().check(bearer(headers)?)?))
 }
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    fn headers(values: &[&str]) -> HeaderMap {
-        values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap())).collect()
-    }
-
-    #[rstest]
-    #[case("Bearer abc")]
-    #[case("bearer abc")]
-    #[case("BEARER   abc ")]
-    fn the_scheme_is_known_in_any_case(#[case] value: &str) {
-        assert_eq!(bearer(&headers(&[value])).unwrap(), "abc");
-    }
-
-    #[rstest]
-    #[case(&[], "this needs a bearer token")]
-    #[case(&["Basic YTpi"], "send one Authorization header")]
-    #[case(&["Bearer"], "send one Authorization header")]
-    #[case(&["Bearer "], "send one Authorization header")]
-    #[case(&["abc"], "send one Authorization header")]
-    #[case(&["Bearer a", "Bearer a"], "send one Authorization header")]
-    #[case(&["Bearer \u{e9}"], "send one Authorization header")]
-    fn anything_but_one_bearer_token_is_refused(#[case] values: &[&str], #[case] sentence: &str) {
-        let error = bearer(&headers(values)).unwrap_err();
-        assert!(error.sentence().starts_with(sentence), "{}", error.sentence());
-    }
-}
