@@ -77,7 +77,7 @@ pub(crate) enum Verb {
     },
     /// Filter JSON documents, one a line, from standard input; needs no node
     Filter(FilterArgs),
-    /// Check the data directory of a stopped node; a line for each damage
+    /// Check the data directory of a stopped node; or with --node a running one, which mends what other nodes hold
     Verify(VerifyArgs),
     /// Print a completion script, e.g. `assetmesh completion bash > /etc/bash_completion.d/assetmesh`
     Completion {
@@ -128,6 +128,9 @@ pub(crate) struct NodeRunArgs {
     /// Whose changes of this node's assets are taken [env: ASSETMESH_REMOTE_WRITES] [default: members if the federation has a key or peers reach this node only on loopback, else deny]
     #[arg(long, value_name = "WHOSE")]
     pub(crate) remote_writes: Option<RemoteWrites>,
+    /// Room for content of other nodes that clients have asked for; 0 keeps nothing [env: ASSETMESH_CACHE_MAX] [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_max: Option<ByteSize>,
     /// Whom /check_health may call [env: ASSETMESH_PROBE] [default: any]
     #[arg(long, value_name = "REACH")]
     pub(crate) probe: Option<ProbeReach>,
@@ -394,13 +397,13 @@ pub(crate) struct FilterArgs {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The data directory of a node that is stopped [env: ASSETMESH_DATA_DIR] [default: ./assetmesh-data]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "node")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Read every byte, not only the descriptions and indexes
+    /// Read every byte, not only the descriptions and indexes; a running node always does
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+    pub(crate) client: ClientArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -62,8 +62,11 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Registry { verb } => registry(&verb),
         Verb::Token { verb } => token(&verb),
         Verb::Filter(args) => verbs::filter::run(&args),
+        Verb::Verify(args) if args.client.node.is_some() => {
+            ask(&args.client, &args.output, async |c, o| verbs::verify::ask(c, o).await)
+        }
         Verb::Verify(args) => {
-            let layers = Layers::read(args.config.config.as_deref(), &variable)?;
+            let layers = Layers::read(args.client.config.config.as_deref(), &variable)?;
             let data_dir = layers.data_dir(args.data_dir.clone())?;
             block_on(verbs::verify::run(&args, &data_dir))
         }

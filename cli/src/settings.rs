@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use assetmesh_http_api::Reach;
+use assetmesh_node::blobs;
 
 pub(crate) use self::access::Access;
 use self::file::{FederationSection, FileSettings, HttpSection};
@@ -48,6 +49,8 @@ pub(crate) struct NodeSettings {
     pub(crate) name: Option<String>,
     /// Tags of the node.
     pub(crate) labels: Vec<String>,
+    /// Bytes that content of other nodes may take beside its own.
+    pub(crate) cache_max: u64,
     /// How it finds the other nodes of its federation, and is found.
     pub(crate) federation: Federation,
     /// Who may do what.
@@ -151,6 +154,9 @@ impl<'a> Layers<'a> {
             public_url: self.pick(args.public_url.clone(), "ASSETMESH_PUBLIC_URL", file.public_url)?,
             name: self.pick(args.name.clone(), "ASSETMESH_NAME", file.name)?,
             labels: labels.or(env_labels).or(file.labels).unwrap_or_default(),
+            cache_max: self
+                .pick(args.cache_max, "ASSETMESH_CACHE_MAX", file.cache_max)?
+                .map_or(blobs::Config::default().cache_bytes_max, |ByteSize(bytes)| bytes),
             federation: self.federation(args, federation)?,
             access: self.access(&args.access, access)?,
             nvcf: self.nvcf(nvcf)?,

@@ -252,7 +252,7 @@ impl ApiError {
         Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", sentence)
     }
 
-    fn busy() -> Self {
+    pub(crate) fn busy() -> Self {
         let sentence = "too much is waiting already; nothing was changed, try again soon";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence)
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
@@ -438,6 +438,8 @@ impl From<fetch::Error> for ApiError {
                 Self::new(StatusCode::BAD_GATEWAY, "no_provider", sentence).because(error)
             }
             Error::Busy => Self::busy(),
+            Error::Blobs(error) => error.into(),
+            Error::Catalog(error) => error.into(),
             Error::Stopped => Self::stopped(error),
         }
     }

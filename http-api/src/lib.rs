@@ -44,6 +44,7 @@ mod serve;
 mod site;
 mod socket;
 mod upload;
+mod verify;
 mod worker;
 
 pub use config::{Auth, Config, Reads};

@@ -5,8 +5,8 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use assetmesh_node::blobs::Blob;
-use assetmesh_node::fetch::{self, Found};
+use assetmesh_node::blobs;
+use assetmesh_node::fetch::{self, Found, Held};
 use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::AssetId;
 use axum::body::Body;
@@ -55,12 +55,17 @@ pub(crate) async fn download(
     let missing = || ApiError::not_found(MISSING);
     let id = tail(uri.path(), PREFIX).ok().and_then(|text| text.parse::<AssetId>().ok());
     let id = id.ok_or_else(missing)?;
-    let Object { content, facts } = match here(&app, &id)? {
-        Some(object) => object,
-        None => elsewhere(&app, id).await?,
+    let etag = format!("\"{id}\"");
+    let content = match app.node.fetch().held(&id) {
+        Ok(Some(held)) if suffices(&held, &method, &headers, &etag) => Content::Here(held),
+        Ok(_) => elsewhere(&app, id).await?,
+        // Another node may hold what cannot even be looked up here.
+        Err(error @ fetch::Error::Blobs(blobs::Error::Corrupt(_))) => {
+            elsewhere(&app, id).await.map_err(|_| error)?
+        }
+        Err(error) => return Err(error.into()),
     };
     let source = content.source();
-    let etag = format!("\"{id}\"");
     if is_at_hand(&headers, &etag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -75,6 +80,7 @@ pub(crate) async fn download(
     };
     let bytes = range.clone().unwrap_or(0..size);
     let length = bytes.end - bytes.start;
+    let facts = content.facts().clone();
     let body = if method == Method::HEAD { Body::empty() } else { content.body(&app, bytes).await? };
     let mut response = Response::new(body);
     describe(response.headers_mut(), &etag, &source, Some(&facts));
@@ -106,33 +112,29 @@ fn is_at_hand(headers: &HeaderMap, etag: &str) -> bool {
         .any(|copy| copy == "*" || copy.strip_prefix("W/").unwrap_or(copy) == etag)
 }
 
-/// An asset's content and what is known of its file.
-struct Object {
-    content: Content,
-    facts: FileFacts,
-}
-
 /// Where the content comes from.
 enum Content {
-    Here(Blob),
+    Here(Held),
     There(Box<Found>),
 }
 
-/// What this node holds.
-fn here(app: &App, id: &AssetId) -> Result<Option<Object>, ApiError> {
-    let Some(facts) = app.node.catalog().object(id)? else { return Ok(None) };
-    let blob = app.node.blobs().open(id)?;
-    Ok(blob.map(|blob| Object { content: Content::Here(blob), facts }))
+/// Whether what is here is all that is asked for. Of other nodes' content there may be parts.
+fn suffices(held: &Held, method: &Method, headers: &HeaderMap, etag: &str) -> bool {
+    match held {
+        Held::Cached(cached) if !cached.is_whole() => match wanted(method, headers, etag, held.blob().size())
+        {
+            Asked::Part(range) => cached.has(&range),
+            Asked::Whole | Asked::Outside => false,
+        },
+        Held::Own(..) | Held::Cached(_) => true,
+    }
 }
 
 /// What another node holds. If nobody does, the answer says who could not be asked.
-async fn elsewhere(app: &App, id: AssetId) -> Result<Object, ApiError> {
+async fn elsewhere(app: &App, id: AssetId) -> Result<Content, ApiError> {
     let begun = Instant::now();
     match app.node.fetch().find(id).await {
-        Ok(found) => {
-            let facts = found.facts().clone();
-            Ok(Object { content: Content::There(Box::new(found)), facts })
-        }
+        Ok(found) => Ok(Content::There(Box::new(found))),
         Err(fetch::Error::NotFound(coverage)) => {
             let federation = Federation::of_search(&app.node, &coverage, begun.elapsed());
             Err(ApiError::not_found(MISSING).told_by_federation(&federation))
@@ -144,14 +146,22 @@ async fn elsewhere(app: &App, id: AssetId) -> Result<Object, ApiError> {
 impl Content {
     fn size(&self) -> u64 {
         match self {
-            Self::Here(blob) => blob.size(),
+            Self::Here(held) => held.blob().size(),
             Self::There(found) => found.size(),
+        }
+    }
+
+    fn facts(&self) -> &FileFacts {
+        match self {
+            Self::Here(held) => held.facts(),
+            Self::There(found) => found.facts(),
         }
     }
 
     fn source(&self) -> String {
         match self {
-            Self::Here(_) => "local".to_owned(),
+            Self::Here(Held::Own(..)) => "local".to_owned(),
+            Self::Here(Held::Cached(_)) => "cache".to_owned(),
             Self::There(found) => format!("peer:{}", found.from().assets_db_id()),
         }
     }
@@ -160,9 +170,11 @@ impl Content {
         if range.is_empty() {
             return Ok(Body::empty());
         }
+        let fetch = app.node.fetch();
         match self {
-            Self::Here(blob) => verified(blob.read(range)).await,
-            Self::There(found) => verified(app.node.fetch().read(*found, range)).await,
+            Self::Here(Held::Own(blob, _)) => verified(fetch.read_own(&blob, range)).await,
+            Self::Here(Held::Cached(cached)) => verified(fetch.read_cached(&cached, range)).await,
+            Self::There(found) => verified(fetch.read(*found, range)).await,
         }
     }
 }

@@ -45,6 +45,7 @@ const TABLE: &[(&str, &str, Right)] = &[
     ("GET", "/v1/node", Right::Read),
     ("GET", "/v1/peers", Right::Read),
     ("PUT", "/v1/peers/blocked", Right::Operate),
+    ("POST", "/v1/verify", Right::Operate),
     ("POST", "/upload_asset", Right::WriteAssets),
     ("POST", "/asset", Right::WriteAssets),
     ("GET", "/asset/{uri}", Right::Read),

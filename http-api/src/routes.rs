@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::probe::Prober;
 use crate::{
     assets, auth, docs, envelope, health, metrics, node, nvcf, objects, peers, query, registry, upload,
+    verify,
 };
 
 fn table() -> OpenApiRouter<App> {
@@ -45,6 +46,7 @@ fn table() -> OpenApiRouter<App> {
         .routes(routes!(node::node))
         .routes(routes!(peers::list))
         .routes(routes!(peers::block))
+        .routes(routes!(verify::verify))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
@@ -128,7 +130,7 @@ mod tests {
         let text = docs::render(table().split_for_parts().1).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let paths: Vec<&String> = json["paths"].as_object().unwrap().keys().collect();
-        assert_eq!(paths.len(), 25, "{paths:?}");
+        assert_eq!(paths.len(), 26, "{paths:?}");
         assert!(paths.iter().all(|path| !path.contains('*')), "{paths:?}");
         for operation in ["get", "put", "delete"] {
             assert!(json["paths"]["/asset/{uri}"][operation]["responses"]["404"].is_object());

@@ -223,6 +223,22 @@ documented! {
         data: crate::operator::Blocked,
     }
 
+    /// One line of a check: one of its members, and at the end `success` with `data`.
+    struct VerifyLine {
+        /// `blobs`, `bytes`, `mended` and `damaged` so far.
+        #[schema(required = false)]
+        progress: Value,
+        /// `asset_id`, `state` (`mended` or `damaged`), `mended_bytes`, `mended_from` and the `reason`.
+        #[schema(required = false)]
+        finding: Value,
+        /// The last line: whether everything was read.
+        #[schema(required = false)]
+        success: bool,
+        /// As `progress`, over all.
+        #[schema(required = false)]
+        data: Value,
+    }
+
     /// The facts of this node.
     struct NodeAnswer {
         success: bool,
@@ -286,6 +302,8 @@ refusals! {
     Querying = [400, 408, 413, 415, 431, 500, 503, 504];
     /// A route for the operator of the node.
     Operating = [400, 403, 408, 413, 415, 431, 500, 503];
+    /// A route that reads the content through.
+    Checking = [403, 431, 500, 503];
     /// A route that serves content.
     Serving = [404, 416, 431, 500, 502, 503];
     /// A route that tells whether the node can work.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::AssetId;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,14 +18,22 @@ use crate::storage::{OpenError, Store, StoreConfig, StoreError};
 use actor::{Message, Writer};
 use backend::Backend;
 use buffer::Pool;
+use cache::About;
+use keep::Shelves;
+use keeping::Keeping;
 use shared::{Readers, Referenced, Returned, Returns, Shared};
 use tables::Tables;
 
 mod actor;
 mod backend;
+mod batch;
 mod buffer;
+mod cache;
+mod keep;
+mod keeping;
 mod metrics;
 mod read;
+mod runs;
 mod scrub;
 mod shared;
 mod state;
@@ -32,6 +41,8 @@ mod tables;
 pub(crate) mod tree;
 mod upload;
 
+pub use keep::{Cached, Keeper};
+pub(crate) use keep::{Left, PART_BYTES};
 pub use metrics::Metrics;
 pub use read::Blob;
 pub use scrub::{Damage, Verified};
@@ -64,6 +75,9 @@ pub struct Config {
     pub chunks_per_commit: usize,
     /// Acknowledgements in one commit. 1024: one sync for all who wait.
     pub answers_per_commit: usize,
+    /// Room in the file for content of other nodes that clients have asked for. 1 GiB: some large assets, on a disk
+    /// that holds a node's own at all; 0 keeps nothing.
+    pub cache_bytes_max: u64,
     /// Chunks that a reader is ahead of its consumer. 2: the disk works while the network does.
     pub read_ahead_chunks: usize,
 }
@@ -78,6 +92,7 @@ impl Default for Config {
             upload_patience: Duration::from_secs(1),
             chunks_per_commit: 16,
             answers_per_commit: 1024,
+            cache_bytes_max: 1 << 30,
             read_ahead_chunks: 2,
         }
     }
@@ -230,9 +245,12 @@ impl Blobs {
             damaged: std::sync::Mutex::default(),
             referenced: Referenced::default(),
             returns: Returns::new(mailbox.downgrade()),
+            shelves: Shelves::default(),
+            keeping: keep::permits(),
             config,
         });
-        let writer = Writer::new(Arc::clone(&shared), unfinished, session);
+        let keeping = Keeping::load(&shared)?;
+        let writer = Writer::new(Arc::clone(&shared), keeping, unfinished, session);
         tasks.start_thread("blobs", move |stop| writer.run(inbox, &stop, &runtime));
         Ok(Self { shared, mailbox, failure })
     }
@@ -265,6 +283,40 @@ impl Blobs {
     /// The database cannot be read.
     pub fn stats(&self) -> Result<Stats, Error> {
         self.shared.backend.stats()
+    }
+
+    /// Looks up content of another node of which something is kept. That counts as a use.
+    #[must_use]
+    pub fn cached(&self, id: &AssetId) -> Option<Cached> {
+        Cached::open(&self.shared, id)
+    }
+
+    /// Bytes of other nodes' content that are kept.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.shared.shelves.bytes()
+    }
+
+    /// Takes in content that another node has proven, of this size.
+    #[must_use]
+    pub fn keeper(&self, id: AssetId, size: u64, facts: FileFacts) -> Keeper {
+        Keeper::new(&self.shared, self.mailbox.clone(), id, About { size, facts })
+    }
+
+    /// Keeps nothing of this content of another node any more.
+    ///
+    /// # Errors
+    /// The store has stopped.
+    pub async fn drop_cached(&self, id: AssetId) -> Result<(), Error> {
+        self.ask(|reply| Message::Drop { id, reply }).await
+    }
+
+    /// Lets go what is kept beyond the bound, and parts that nobody has asked for in a day.
+    ///
+    /// # Errors
+    /// The store has stopped.
+    pub async fn tidy_cache(&self) -> Result<(), Error> {
+        self.ask(|reply| Message::Tidy { reply }).await
     }
 
     /// Keeps a blob that is here, for a new record of it.
@@ -312,6 +364,26 @@ impl Blobs {
         }
         self.settle().await?;
         Ok(swept)
+    }
+
+    /// Ids of blobs in order, after one, at most `limit`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn list(&self, after: Option<AssetId>, limit: usize) -> Result<Vec<AssetId>, Error> {
+        let shared = Arc::clone(&self.shared);
+        let list = tokio::task::spawn_blocking(move || shared.backend.list(after.as_ref(), limit));
+        Ok(list.await.map_err(|_| Error::Stopped)??.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Reads one blob whole, if it is here.
+    ///
+    /// # Errors
+    /// It is damaged, or the database cannot be read.
+    pub async fn check(&self, id: AssetId) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let job = tokio::task::spawn_blocking(move || scrub::check(&shared, id, &mut Verified::default()));
+        job.await.map_err(|_| Error::Stopped)?
     }
 
     /// Reads and checks everything: content against its hash, outboards against their root, chunks
@@ -365,5 +437,7 @@ fn orphans(shared: &Shared, after: Option<AssetId>) -> Result<(Option<AssetId>, 
 mod contract_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod keep_tests;
 #[cfg(test)]
 mod test_kit;

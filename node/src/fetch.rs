@@ -1,10 +1,15 @@
-//! Brings content that other nodes hold, proven group by group, and gives peers what this node holds. It stores
-//! nothing: what it brings goes straight to those who asked, in order and in bounded memory.
+//! Brings content that other nodes hold, proven group by group, and gives peers what this node holds. What it brings goes
+//! straight to those who asked, in order and in bounded memory, and beside that to the blob store, which keeps what it
+//! has room for.
 
 mod actor;
+mod allowance;
 mod ask;
 mod direct;
+mod held;
+mod keeping;
 mod metrics;
+mod reading;
 mod search;
 mod serve;
 mod shared;
@@ -16,6 +21,7 @@ mod state_tests;
 mod tests;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,15 +33,16 @@ use futures_util::{Stream, stream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::actor::{Mailbox, Tasks};
-use crate::blobs::Blobs;
-use crate::catalog::Catalog;
+use crate::blobs::{self, Blob, Blobs, Cached};
+use crate::catalog::{self, Catalog};
 use crate::liveness::Peers;
 use crate::swarm::{STREAMS_WAITING_MAX, Swarm};
 use actor::Question;
+use reading::Reading;
 use search::Search;
 use shared::{Allowed, Private, Shared};
-use shelf::Consumer;
 
+pub use held::Held;
 pub use metrics::Metrics;
 pub use search::{Coverage, Missing};
 
@@ -88,6 +95,12 @@ pub enum Error {
     /// Too much is under way.
     #[error("too many transfers are under way")]
     Busy,
+    /// What this node holds cannot be read, and no other helps.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
+    /// Nobody can say what this node holds.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
     /// The node stops.
     #[error("fetch has stopped")]
     Stopped,
@@ -127,6 +140,8 @@ impl Found {
 #[derive(Debug, Clone)]
 pub struct Fetch {
     mailbox: Mailbox<Question>,
+    blobs: Blobs,
+    catalog: Catalog,
     metrics: Metrics,
     shared: Arc<Shared>,
 }
@@ -157,12 +172,20 @@ impl Fetch {
         tasks.run("content for peers", |stop| serve::run(serving, incoming, stop));
         let working = Arc::clone(&shared);
         let mailbox = tasks.start("fetch", MAILBOX, |inbox, stop| actor::run(working, inbox, stop));
-        Self { mailbox, metrics, shared }
+        Self { mailbox, blobs: stores.0.clone(), catalog: stores.1.clone(), metrics, shared }
     }
 
     /// Registers who knows content that no public record names, and which peers may have it. Without one, none may.
     pub(crate) fn allow_private(&self, allowed: Allowed) {
         self.shared.private.set(allowed);
+    }
+
+    /// What this node itself can give of some content, in whole or in part.
+    ///
+    /// # Errors
+    /// A store cannot be read.
+    pub fn held(&self, id: &AssetId) -> Result<Option<Held>, Error> {
+        Held::find(&self.blobs, &self.catalog, id)
     }
 
     /// Finds out who holds a blob. Answers as soon as one member has proven that it does.
@@ -184,22 +207,40 @@ impl Fetch {
         }
     }
 
-    /// The bytes of a range of what was found, in order, as they come and are proven. Ends after the first error.
+    /// The bytes of a range of what was found, in order, as they come and are proven; what is here already is not
+    /// fetched. Ends after the first error.
     pub fn read(
         &self,
         found: Found,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
-        let range = range.start..range.end.min(found.size);
-        let reading = Reading { fetch: self.clone(), found, rest: range, consumer: None };
-        stream::unfold(Some(reading), |reading| async move {
-            let mut reading = reading?;
-            match reading.next().await {
-                Ok(Some(bytes)) => Some((Ok(bytes), Some(reading))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
+        stream_of(Reading::of_found(self, found, range))
+    }
+
+    /// The bytes of a range of what is kept of another node. What is missing or damaged is fetched.
+    pub fn read_cached(
+        &self,
+        cached: &Cached,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+        let blob = cached.blob();
+        stream_of(Reading::new(self, blob.id(), range.start..range.end.min(blob.size())))
+    }
+
+    /// The bytes of a range of what this node holds itself. What is damaged is fetched from others and written
+    /// over; if nobody helps, that is the error.
+    pub fn read_own(
+        &self,
+        blob: &Blob,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+        stream_of(Reading::of_own(self, blob.clone(), range))
+    }
+
+    /// Reads a blob of this node from its begin to its end, as [`Fetch::read_own`], and tells what was mended.
+    #[must_use]
+    pub fn through(&self, blob: &Blob) -> Through {
+        Through(Reading::of_own(self, blob.clone(), 0..u64::MAX))
     }
 
     /// The counters.
@@ -209,36 +250,42 @@ impl Fetch {
     }
 }
 
-/// One client's way through a range.
-struct Reading {
-    fetch: Fetch,
-    found: Found,
-    rest: Range<u64>,
-    consumer: Option<Consumer>,
+/// A blob of this node that is read through.
+#[derive(Debug)]
+pub struct Through(Reading);
+
+impl Through {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// They are damaged, and nobody has them.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        self.0.next().await
+    }
+
+    /// What came from others so far.
+    #[must_use]
+    pub fn into_mended(self) -> Mended {
+        self.0.into_mended()
+    }
 }
 
-impl Reading {
-    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        while !self.rest.is_empty() {
-            if self.consumer.is_none() {
-                self.consumer = Some(self.enter().await?);
-            }
-            let Some(consumer) = &mut self.consumer else { continue };
-            match consumer.next().await.map_err(Error::Failed)? {
-                Some(bytes) => {
-                    self.rest = consumer.wants();
-                    return Ok(Some(bytes));
-                }
-                // It was too slow for the others: from here on it has a transfer of its own.
-                None => self.consumer = None,
-            }
-        }
-        Ok(None)
-    }
+/// What came from others in place of damage.
+#[derive(Debug, Clone, Default)]
+pub struct Mended {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Who brought them.
+    pub from: BTreeSet<NodeKey>,
+}
 
-    async fn enter(&self) -> Result<Consumer, Error> {
-        let (found, range) = (self.found.clone(), self.rest.clone());
-        let entered = self.fetch.mailbox.ask(|reply| Question::Enter { found, range, reply }).await;
-        entered.map_err(|_| Error::Stopped)?
-    }
+fn stream_of(reading: Reading) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+    stream::unfold(Some(reading), |reading| async move {
+        let mut reading = reading?;
+        match reading.next().await {
+            Ok(Some(bytes)) => Some((Ok(bytes), Some(reading))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
 }

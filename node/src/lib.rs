@@ -1,5 +1,5 @@
-//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, tokens,
-//! nvcf, sweeper. It knows nothing of HTTP.
+//! The actors of one node: blobs, catalog, swarm, registry, liveness, query, fetch, tokens, nvcf,
+//! sweeper, mending. It knows nothing of HTTP.
 
 pub mod actor;
 pub mod blobs;
@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod identity;
 pub mod liveness;
 mod members;
+pub mod mending;
 mod node;
 pub mod nvcf;
 mod peers;

@@ -16,6 +16,7 @@ use crate::catalog::{self, Catalog, Owner};
 use crate::fetch::{self, Fetch};
 use crate::identity::{Identity, IdentityError};
 use crate::liveness::{self, Liveness};
+use crate::mending::{Check, Mending};
 use crate::nvcf::{self, Nvcf};
 use crate::query::{self, Queries};
 use crate::registry::{self, Registry};
@@ -23,7 +24,7 @@ use crate::staging::{self, Staging};
 use crate::storage::StoreError;
 use crate::swarm::{self, Swarm};
 use crate::tokens::{self, Tokens};
-use crate::{members, sweeper};
+use crate::{members, mending, sweeper};
 
 /// Everything a node is told before it starts.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub struct Config {
     pub asset_root: Option<PathBuf>,
     /// How much may be staged.
     pub staging: staging::Config,
+    /// How its content is read through for damage.
+    pub scrub: mending::Config,
 }
 
 impl Default for Config {
@@ -81,6 +84,7 @@ impl Default for Config {
             nvcf: nvcf::Config::default(),
             asset_root: None,
             staging: staging::Config::default(),
+            scrub: mending::Config::default(),
         }
     }
 }
@@ -176,6 +180,8 @@ pub struct NodeFacts {
     pub blobs: u64,
     /// Bytes of those contents.
     pub bytes: u64,
+    /// Bytes that are kept of other nodes' content, beside those.
+    pub cached_bytes: u64,
     /// Seconds since it started.
     pub uptime_s: u64,
 }
@@ -202,6 +208,7 @@ struct Inner {
     tokens: Tokens,
     nvcf: Nvcf,
     staging: Staging,
+    mending: Mending,
     started: Instant,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -250,6 +257,8 @@ impl Node {
         let nvcf = Nvcf::start(&mut tasks, stores, (&swarm, &fetch), setup).map_err(StartError::Nvcf)?;
         let staging = Staging::start(&mut tasks, &config.asset_root(), config.staging.clone())?;
         sweeper::start(&mut tasks, blobs.clone(), config.sweeper.clone());
+        let mending = Mending::new(&blobs, &fetch);
+        mending::start(&mut tasks, mending.clone(), config.scrub.clone());
         let tasks = Mutex::new(Some(tasks));
         let started = Instant::now();
         let inner = Inner {
@@ -267,6 +276,7 @@ impl Node {
             tokens,
             nvcf,
             staging,
+            mending,
             started,
             tasks,
         };
@@ -358,6 +368,12 @@ impl Node {
         &self.inner.fetch
     }
 
+    /// Begins to read all its content through, and to mend what is damaged. `None` while that is under way already.
+    #[must_use]
+    pub fn check_content(&self) -> Option<Check> {
+        self.inner.mending.begin()
+    }
+
     /// The node's public key.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
@@ -384,6 +400,7 @@ impl Node {
             assets: self.inner.catalog.assets()?,
             blobs: stored.blobs,
             bytes: stored.bytes,
+            cached_bytes: self.inner.blobs.cached_bytes(),
             uptime_s: self.inner.started.elapsed().as_secs(),
         })
     }

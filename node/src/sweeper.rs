@@ -1,5 +1,5 @@
-//! The sweeper: looks now and then for bytes that no record refers to, and has them removed.
-//! It decides nothing itself: the blob store asks the catalog about each blob.
+//! The sweeper: looks now and then for bytes that no record refers to, and has them removed; and what is kept of other
+//! nodes brought back below its bound. It decides nothing itself: the blob store asks the catalog about each blob.
 
 use std::time::Duration;
 
@@ -45,6 +45,9 @@ async fn run(blobs: Blobs, config: Config, stop: CancellationToken) {
         match swept {
             Ok(swept) => tracing::info!(?swept, "sweep done"),
             Err(error) => tracing::warn!(%error, "sweep broke off"),
+        }
+        if let Err(error) = blobs.tidy_cache().await {
+            tracing::warn!(%error, "what is kept of other nodes could not be tidied");
         }
     }
 }

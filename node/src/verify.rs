@@ -101,7 +101,9 @@ pub async fn run(
         });
     }
     let mut tasks = Tasks::default();
-    match Blobs::start(&mut tasks, data_dir, blobs::Config::default()) {
+    // Nothing of what is kept is let go, whatever the node's bound is.
+    let config = blobs::Config { cache_bytes_max: u64::MAX, ..blobs::Config::default() };
+    match Blobs::start(&mut tasks, data_dir, config) {
         Ok(blobs) => {
             for id in &named {
                 if matches!(blobs.contains(id), Ok(false)) {

@@ -5,6 +5,8 @@ mod it {
     mod any_node;
     mod arrows;
     mod bad_input;
+    mod cache;
+    mod cache_crash;
     mod cli;
     mod contract;
     mod crash;

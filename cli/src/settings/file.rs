@@ -46,6 +46,7 @@ pub(crate) struct NodeSection {
     pub(crate) public_url: Option<NodeUrl>,
     pub(crate) name: Option<String>,
     pub(crate) labels: Option<Vec<String>>,
+    pub(crate) cache_max: Option<ByteSize>,
 }
 
 /// `[federation]`: how a node finds the others, and is found.

@@ -53,6 +53,7 @@ fn every_setting_has_its_variable() {
         ("ASSETMESH_PUBLIC_URL", "https://a.example"),
         ("ASSETMESH_NAME", "n"),
         ("ASSETMESH_LABELS", "a, b,"),
+        ("ASSETMESH_CACHE_MAX", "3MiB"),
         ("ASSETMESH_CONNECTIONS_MAX", "7"),
         ("ASSETMESH_HEADER_TIMEOUT", "1s"),
         ("ASSETMESH_HTTP_IDLE_TIMEOUT", "2s"),
@@ -68,10 +69,6 @@ fn every_setting_has_its_variable() {
         ("ASSETMESH_MDNS", "true"),
         ("ASSETMESH_REMOTE_WRITES", "deny"),
         ("ASSETMESH_PROBE", "public"),
-        ("ASSETMESH_AUTH", "token"),
-        ("ASSETMESH_READS", "token"),
-        ("ASSETMESH_ALLOW_ANONYMOUS_WRITES", "true"),
-        ("ASSETMESH_TRUSTED_ISSUERS", ISSUERS),
         ("ASSETMESH_LOG", "debug"),
         ("RUST_LOG", "trace"),
         ("ASSETMESH_LOG_FORMAT", "json"),
@@ -87,6 +84,7 @@ fn every_setting_has_its_variable() {
         (node.name.as_deref(), node.labels.as_slice()),
         (Some("n"), &["a".to_owned(), "b".to_owned()][..])
     );
+    assert_eq!(node.cache_max, 3 << 20);
     let limits = assetmesh_http_api::Config {
         connections_max: 7,
         header_timeout: Duration::from_secs(1),
@@ -100,10 +98,6 @@ fn every_setting_has_its_variable() {
         ..assetmesh_http_api::Config::default()
     };
     assert_eq!(node.http_limits, limits);
-    assert_eq!(node.access.auth, Auth::Token { reads: Reads::Token });
-    assert!(node.access.allow_anonymous_writes);
-    let issuers: Vec<Issuer> = ISSUERS.split(',').map(|text| text.parse().unwrap()).collect();
-    assert_eq!(node.access.tokens.trusted_issuers, [issuers[0].0, issuers[1].0]);
     let federation = Federation {
         network: "lab".parse().unwrap(),
         network_key: Some(PathBuf::from("/k")),
@@ -118,6 +112,21 @@ fn every_setting_has_its_variable() {
     assert_eq!(client.node.to_string(), "http://other:1");
     assert_eq!((client.token.as_deref(), client.retries), (Some("t"), 0));
     assert_eq!(client.idle_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn access_has_its_variables() {
+    let env = env_of(&[
+        ("ASSETMESH_AUTH", "token"),
+        ("ASSETMESH_READS", "token"),
+        ("ASSETMESH_ALLOW_ANONYMOUS_WRITES", "true"),
+        ("ASSETMESH_TRUSTED_ISSUERS", ISSUERS),
+    ]);
+    let node = layers(&env, "").node(&NodeRunArgs::default()).unwrap();
+    assert_eq!(node.access.auth, Auth::Token { reads: Reads::Token });
+    assert!(node.access.allow_anonymous_writes);
+    let issuers: Vec<Issuer> = ISSUERS.split(',').map(|text| text.parse().unwrap()).collect();
+    assert_eq!(node.access.tokens.trusted_issuers, [issuers[0].0, issuers[1].0]);
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn node_config(settings: &NodeSettings, bound: SocketAddr) -> assetmesh_node::Co
         http_addr: bound,
         swarm,
         query: query::Config { remote_writes, ..query::Config::default() },
+        blobs: blobs::Config { cache_bytes_max: settings.cache_max, ..blobs::Config::default() },
         public_url: Some(settings.public_url.as_ref().map_or_else(|| reachable(bound), ToString::to_string)),
         tokens: settings.access.tokens.clone(),
         nvcf: settings.nvcf.clone(),

@@ -1,4 +1,7 @@
-//! `assetmesh verify`: checks the data directory of a stopped node and lists what is damaged. It mends nothing.
+//! `assetmesh verify`: checks the data directory of a stopped node and lists what is damaged; or, with `--node`, has a
+//! running node check its content and mend what other nodes hold. It mends nothing itself.
+
+mod running;
 
 use std::path::Path;
 
@@ -10,6 +13,8 @@ use serde_json::json;
 use crate::args::VerifyArgs;
 use crate::exit::{Exit, Fault};
 use crate::output::{Output, human_bytes, printable};
+
+pub(crate) use self::running::ask;
 
 /// Prints a line for each damage; fails with [`Exit::Integrity`] if there is any.
 pub(crate) async fn run(args: &VerifyArgs, data_dir: &Path) -> anyhow::Result<()> {
@@ -27,9 +32,11 @@ pub(crate) async fn run(args: &VerifyArgs, data_dir: &Path) -> anyhow::Result<()
 
 fn explain(error: Error) -> anyhow::Error {
     match &error {
-        Error::Open(OpenError::InUse(_)) => {
-            Fault::new(Exit::Conflict, format!("{error}: stop the node that runs on it first")).into()
-        }
+        Error::Open(OpenError::InUse(_)) => Fault::new(
+            Exit::Conflict,
+            format!("{error}: stop the node that runs on it first, or name it with --node"),
+        )
+        .into(),
         _ => error.into(),
     }
 }

@@ -11,6 +11,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{BlobNumber, Change, Content, Found, Place};
+use super::batch::{Answer, Batch, Removal};
+use super::keep::KeepWrite;
+use super::keeping::{Keeping, UNSYNCED_FOR};
 use super::shared::{Returned, Shared, Ticket, lock};
 use super::state::{Clearing, State};
 use super::{Error, Lease, StoredBlob};
@@ -36,6 +39,14 @@ pub(crate) enum Message {
     Hold { id: AssetId, reply: Reply<Result<Option<StoredBlob>, Error>> },
     /// Remove a blob unless somebody needs it; answers whether it went.
     Remove { id: AssetId, reply: Reply<Result<bool, Error>> },
+    /// Proven groups of another node's content, or of a damaged blob.
+    Keep(KeepWrite),
+    /// Answer when all that came before can be read.
+    Kept { reply: Reply<()> },
+    /// Keep nothing of this content of another node any more.
+    Drop { id: AssetId, reply: Reply<()> },
+    /// Let go what is over the bound or stale of other nodes' content.
+    Tidy { reply: Reply<()> },
     /// Answer when no chunk is left to clear, but for those that are being read.
     Settle { reply: Reply<()> },
     /// Look at what was let go.
@@ -60,58 +71,32 @@ pub(crate) struct FinishWrite {
     pub(crate) pieces: Vec<(u32, Vec<u8>)>,
 }
 
-/// An answer that waits for the commit.
-#[derive(Debug)]
-enum Answer {
-    Stored { stored: StoredBlob, reply: Reply<Result<StoredBlob, Error>> },
-    Held { stored: Option<StoredBlob>, reply: Reply<Result<Option<StoredBlob>, Error>> },
-}
-
-/// A blob that was asked to go. The answer waits for the commit even if the blob stays: another removal of
-/// it may be part of the same commit.
-#[derive(Debug)]
-struct Removal {
-    id: AssetId,
-    /// What goes; nothing if the blob is needed or not there.
-    found: Option<Found>,
-    reply: Option<Reply<Result<bool, Error>>>,
-}
-
-/// One commit in the making.
-#[derive(Debug, Default)]
-struct Batch {
-    changes: Vec<Change>,
-    chunks: usize,
-    bytes: u64,
-    /// Whether a blob exists after the changes so far, where that differs from the store.
-    exists: HashMap<AssetId, Option<Found>>,
-    tickets: Vec<Arc<Ticket>>,
-    answers: Vec<Answer>,
-    /// Damaged copies that a new one replaces.
-    replaced: Vec<Clearing>,
-    removals: Vec<Removal>,
-    settles: Vec<Reply<()>>,
-}
-
 /// The thread's own data.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     state: State,
+    pub(crate) keeping: Keeping,
     /// Uploads with something in the store.
     uploads: HashMap<BlobNumber, Arc<Ticket>>,
-    session: u64,
+    pub(crate) session: u64,
     settles: Vec<Reply<()>>,
     /// Bytes of commits since the last durable one. Some may still be in memory, where the device does not see them.
-    unsynced: u64,
+    pub(crate) unsynced: u64,
 }
 
 impl Writer {
     /// A writer that has `unfinished` numbers to clear.
-    pub(crate) fn new(shared: Arc<Shared>, unfinished: Vec<BlobNumber>, session: u64) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        keeping: Keeping,
+        unfinished: Vec<BlobNumber>,
+        session: u64,
+    ) -> Self {
         let mut state = State::default();
         unfinished.into_iter().for_each(|number| state.clear_later(Clearing { number, id: None }));
-        Self { shared, state, uploads: HashMap::new(), session, settles: Vec::new(), unsynced: 0 }
+        let (uploads, settles) = (HashMap::new(), Vec::new());
+        Self { shared, state, keeping, uploads, session, settles, unsynced: 0 }
     }
 
     /// Works until the mailbox closes or the node stops, then does what is left in the mailbox.
@@ -125,8 +110,8 @@ impl Writer {
         loop {
             let first = match inbox.try_recv() {
                 Ok(message) => Some(message),
-                Err(mpsc::error::TryRecvError::Disconnected) => return,
-                Err(mpsc::error::TryRecvError::Empty) if stopping => return,
+                Err(mpsc::error::TryRecvError::Disconnected) => return self.remember(),
+                Err(mpsc::error::TryRecvError::Empty) if stopping => return self.remember(),
                 Err(mpsc::error::TryRecvError::Empty) if self.shared.returns.any() => None,
                 Err(mpsc::error::TryRecvError::Empty)
                     if !self.clearing_waits() && self.clear(CLEARED_IDLE) =>
@@ -137,13 +122,8 @@ impl Writer {
                     if !self.clearing_waits() {
                         self.settle();
                     }
-                    let next = runtime.block_on(async {
-                        tokio::select! {
-                            message = inbox.recv() => message,
-                            () = stop.cancelled() => None,
-                        }
-                    });
-                    stopping = next.is_none();
+                    let (next, ends) = runtime.block_on(self.next(&mut inbox, stop));
+                    stopping = ends;
                     next
                 }
             };
@@ -151,6 +131,19 @@ impl Writer {
                 inbox.close();
             }
             self.round(first, &mut inbox);
+        }
+    }
+
+    /// Waits for a message, or the end, or until something must be made durable.
+    async fn next(
+        &self,
+        inbox: &mut mpsc::Receiver<Message>,
+        stop: &CancellationToken,
+    ) -> (Option<Message>, bool) {
+        tokio::select! {
+            message = inbox.recv() => { let ends = message.is_none(); (message, ends) }
+            () = stop.cancelled() => (None, true),
+            () = tokio::time::sleep(UNSYNCED_FOR), if self.keeping.is_unsynced() => (None, false),
         }
     }
 
@@ -191,6 +184,16 @@ impl Writer {
                 Err(error) => drop(reply.send(Err(error))),
             },
             Message::Remove { id, reply } => self.plan_removal(id, Some(reply), batch),
+            Message::Keep(write) => self.plan_keep(write, batch),
+            Message::Kept { reply } => batch.done.push(reply),
+            Message::Drop { id, reply } => {
+                self.plan_drop(&id, batch);
+                batch.done.push(reply);
+            }
+            Message::Tidy { reply } => {
+                self.plan_tidy(batch);
+                batch.done.push(reply);
+            }
             Message::Settle { reply } => batch.settles.push(reply),
             Message::Wake => {}
         }
@@ -210,6 +213,7 @@ impl Writer {
                     self.state.clear_later(Clearing { number, id: None });
                 }
                 Returned::Reader => {}
+                Returned::Keeper => self.keeping.hurry(),
             }
         }
     }
@@ -237,6 +241,7 @@ impl Writer {
                 batch.changes.push(Change::Finish { number, id, size });
                 batch.exists.insert(id, Some(Found { size, place: Place::Large(number) }));
                 batch.tickets.push(ticket);
+                self.plan_drop(&id, batch);
                 Ok(self.stored(id, size, false))
             }
             other => {
@@ -255,6 +260,7 @@ impl Writer {
             batch.exists.insert(id, Some(Found { size, place: Place::Small }));
             batch.bytes += size;
             batch.changes.push(Change::Small { id, bytes });
+            self.plan_drop(&id, batch);
         }
         Ok(self.stored(id, size, was_present))
     }
@@ -298,7 +304,7 @@ impl Writer {
         }
     }
 
-    fn lookup(&self, id: &AssetId, batch: &Batch) -> Result<Option<Found>, Error> {
+    pub(crate) fn lookup(&self, id: &AssetId, batch: &Batch) -> Result<Option<Found>, Error> {
         batch.exists.get(id).map_or_else(|| self.shared.backend.find(id), |found| Ok(*found))
     }
 
@@ -307,8 +313,12 @@ impl Writer {
         StoredBlob { id, size, lease: Lease::new(id, Arc::clone(&self.shared)), was_present }
     }
 
-    fn commit(&mut self, batch: Batch) {
-        let outcome = self.apply(&batch);
+    fn commit(&mut self, mut batch: Batch) {
+        self.write_rows(&mut batch);
+        let removes = batch.removals.iter().any(|removal| removal.found.is_some());
+        let is_asked = removes || !batch.answers.is_empty() || batch.mends;
+        let is_durable = is_asked || self.keeping.must_sync();
+        let outcome = self.apply(&batch, is_durable);
         match &outcome {
             Ok(()) => {
                 self.shared.metrics.wrote(batch.bytes);
@@ -316,9 +326,14 @@ impl Writer {
             }
             Err(error) => self.fail(&batch.tickets, error),
         }
-        let Batch { answers, removals, settles, changes, .. } = batch;
+        self.publish(&batch, &outcome, is_durable);
+        let Batch { answers, removals, settles, changes, permits, done, .. } = batch;
         // Gives the buffers back before anyone who waits for them runs.
-        drop(changes);
+        drop((changes, permits));
+        // Whoever asked may have gone.
+        done.into_iter().for_each(|reply| {
+            let _ = reply.send(());
+        });
         for answer in answers {
             answer.give(&outcome);
         }
@@ -326,29 +341,33 @@ impl Writer {
         self.settles.extend(settles);
     }
 
-    fn apply(&mut self, batch: &Batch) -> Result<(), Error> {
-        if batch.changes.is_empty() {
+    fn apply(&mut self, batch: &Batch, is_durable: bool) -> Result<(), Error> {
+        if batch.changes.is_empty() && !self.keeping.must_sync() {
             return Ok(());
         }
         if batch.bytes > 0 {
             // No more than the cache can be waiting there.
             let waiting = self.unsynced.min(self.shared.config.store.cache_bytes as u64);
-            self.shared.backend.room(batch.bytes + waiting)?;
+            let wanted = batch.bytes + waiting;
+            while let Err(error) = self.shared.backend.room(wanted) {
+                if !self.give_way(wanted, batch) {
+                    return Err(error);
+                }
+            }
         }
-        let removes = batch.removals.iter().any(|removal| removal.found.is_some());
-        let durable = removes || !batch.answers.is_empty();
-        self.shared.backend.apply(self.session, &batch.changes, durable)?;
-        self.unsynced = if durable { 0 } else { self.unsynced + batch.bytes };
+        self.shared.backend.apply(self.session, &batch.changes, is_durable)?;
+        self.unsynced = if is_durable { 0 } else { self.unsynced + batch.bytes };
         Ok(())
     }
 
     /// Tells uploads that they are lost: those of the batch, and after a reopening all that had begun.
-    fn fail(&mut self, tickets: &[Arc<Ticket>], error: &Error) {
+    pub(crate) fn fail(&mut self, tickets: &[Arc<Ticket>], error: &Error) {
         tracing::warn!(%error, "a commit of blobs failed");
         let session = self.shared.backend.session().unwrap_or(self.session);
         let mut lost: Vec<Arc<Ticket>> = tickets.to_vec();
         if session != self.session {
             self.session = session;
+            self.reload();
             lost.extend(self.uploads.drain().map(|(_, ticket)| ticket));
         }
         for ticket in lost {
@@ -381,6 +400,14 @@ impl Writer {
         }
     }
 
+    /// The last commit: what is kept of other nodes, and when it was used.
+    fn remember(&mut self) {
+        let mut batch = Batch::default();
+        batch.touched.extend(self.note_uses());
+        self.keeping.hurry();
+        self.commit(batch);
+    }
+
     fn clearing_waits(&self) -> bool {
         !self.uploads.is_empty() && self.settles.is_empty() && self.shared.backend.room(PLENTY_BYTES).is_ok()
     }
@@ -404,33 +431,6 @@ impl Writer {
     fn settle(&mut self) {
         for reply in self.settles.drain(..) {
             let _ = reply.send(());
-        }
-    }
-}
-
-impl Batch {
-    fn add_content(
-        &mut self,
-        number: BlobNumber,
-        chunk: Option<(u32, Content)>,
-        pieces: Vec<(u32, Vec<u8>)>,
-    ) {
-        let chunk = chunk.map(|(first_group, bytes)| Change::Chunk { number, first_group, bytes });
-        let pieces = pieces.into_iter().map(|(index, bytes)| Change::Piece { number, index, bytes });
-        for change in chunk.into_iter().chain(pieces) {
-            self.chunks += usize::from(matches!(change, Change::Chunk { .. }));
-            self.bytes += change.bytes();
-            self.changes.push(change);
-        }
-    }
-}
-
-impl Answer {
-    fn give(self, outcome: &Result<(), Error>) {
-        // Nobody waits any more: the lease goes back when the value is dropped.
-        match self {
-            Self::Stored { stored, reply } => drop(reply.send(outcome.clone().map(|()| stored))),
-            Self::Held { stored, reply } => drop(reply.send(outcome.clone().map(|()| stored))),
         }
     }
 }

@@ -7,6 +7,7 @@ use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
 
 use super::buffer::Buffer;
+use super::cache::Entry;
 use super::{Error, Stats, tree};
 
 /// Bytes of a full chunk: 63 groups. Just below 1 MiB, because the database rounds a value and its key up to
@@ -28,6 +29,8 @@ pub(crate) enum Place {
     Small,
     /// Chunks and an outboard under a number.
     Large(BlobNumber),
+    /// One chunk of one group under a number: small content of another node, kept.
+    Single(BlobNumber),
 }
 
 /// A stored blob.
@@ -44,7 +47,7 @@ pub(crate) struct Found {
 pub(crate) enum Content {
     /// Whole groups, and at the end of a blob what is left.
     Buffer(Buffer),
-    /// Less than a group, at the end of a blob.
+    /// Less than a group at the end of a blob, or what came from a peer.
     Tail(Vec<u8>),
 }
 
@@ -74,6 +77,26 @@ pub(crate) enum Change {
     Small { id: AssetId, bytes: Bytes },
     /// The blob ceases to exist; chunks stay behind an unfinished mark until [`Backend::clear`].
     Forget { id: AssetId },
+    /// Nodes of an outboard that has `total` of them, by their places; what was there of others stays.
+    Nodes { number: BlobNumber, total: u64, nodes: Vec<tree::Node> },
+    /// A chunk that takes the place of one of the same length.
+    Overwrite { number: BlobNumber, first_group: u32, bytes: Vec<u8> },
+    /// The row of content that is kept of another node.
+    Keep { id: AssetId, entry: Box<Entry> },
+    /// Nothing of the content is kept any more; chunks stay behind an unfinished mark.
+    Drop { id: AssetId, number: BlobNumber },
+}
+
+/// The piece that holds a node, and where.
+pub(crate) fn place_of_node(node: u64) -> Option<(u32, usize)> {
+    let piece = u32::try_from(node / PIECE_NODES as u64).ok()?;
+    Some((piece, (node % PIECE_NODES as u64) as usize * tree::NODE_BYTES))
+}
+
+/// The length of a piece of an outboard of `total` nodes.
+pub(crate) fn piece_bytes(piece: u32, total: u64) -> usize {
+    let before = u64::from(piece) * PIECE_NODES as u64;
+    total.saturating_sub(before).min(PIECE_NODES as u64) as usize * tree::NODE_BYTES
 }
 
 impl Change {
@@ -83,7 +106,13 @@ impl Change {
             Self::Chunk { bytes, .. } => bytes.len() as u64,
             Self::Piece { bytes, .. } => bytes.len() as u64,
             Self::Small { bytes, .. } => bytes.len() as u64,
-            Self::Begin { .. } | Self::Finish { .. } | Self::Forget { .. } => 0,
+            Self::Overwrite { bytes, .. } => bytes.len() as u64,
+            Self::Nodes { nodes, .. } => (nodes.len() * tree::NODE_BYTES) as u64,
+            Self::Begin { .. }
+            | Self::Finish { .. }
+            | Self::Forget { .. }
+            | Self::Keep { .. }
+            | Self::Drop { .. } => 0,
         }
     }
 }
@@ -119,6 +148,8 @@ pub(crate) trait Backend: Debug + Send + Sync + 'static {
     fn unfinished(&self) -> Result<Vec<BlobNumber>, Error>;
     /// The first number at or after `from` under which anything is stored.
     fn next_used(&self, from: BlobNumber) -> Result<Option<BlobNumber>, Error>;
+    /// What is kept of other nodes' content.
+    fn cached(&self) -> Result<Vec<(AssetId, Entry)>, Error>;
     /// The lowest number above all that are used.
     fn free_number(&self) -> Result<BlobNumber, Error>;
 }

@@ -1,6 +1,7 @@
 //! Counters of a blob store.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// What a blob store counts since its start. Clones share the counters.
@@ -10,6 +11,10 @@ pub struct Metrics {
     verified: Counter,
     read: Counter,
     damaged: Counter,
+    mended: Counter,
+    evicted: Counter,
+    cached: Gauge,
+    unsynced: Gauge,
 }
 
 impl Metrics {
@@ -37,6 +42,18 @@ impl Metrics {
         self.damaged.get()
     }
 
+    /// Groups that were written over with what a peer proved.
+    #[must_use]
+    pub fn groups_mended(&self) -> u64 {
+        self.mended.get()
+    }
+
+    /// Blobs of other nodes that were kept and let go.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evicted.get()
+    }
+
     /// Adds the counters to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let rows = [
@@ -44,10 +61,16 @@ impl Metrics {
             ("blob_bytes_verified", "Bytes checked against their BLAKE3 tree when read", &self.verified),
             ("blob_bytes_read", "Bytes of content that left the store", &self.read),
             ("blob_damaged_reads", "Reads that met damaged bytes", &self.damaged),
+            ("blob_groups_mended", "Groups of 16 KiB written over with what a peer proved", &self.mended),
+            ("cache_evictions", "Contents of other nodes that were kept and let go", &self.evicted),
         ];
         for (name, help, counter) in rows {
             registry.register(name, help, counter.clone());
         }
+        let help = "Bytes of other nodes' content that are kept";
+        registry.register("cache_bytes", help, self.cached.clone());
+        let help = "Bytes of other nodes' content that a crash now would lose";
+        registry.register("cache_unsynced_bytes", help, self.unsynced.clone());
     }
 
     pub(super) fn wrote(&self, bytes: u64) {
@@ -64,5 +87,18 @@ impl Metrics {
 
     pub(super) fn met_damage(&self) {
         self.damaged.inc();
+    }
+
+    pub(super) fn mended(&self, groups: u64) {
+        self.mended.inc_by(groups);
+    }
+
+    pub(super) fn evicted(&self) {
+        self.evicted.inc();
+    }
+
+    pub(super) fn kept(&self, bytes: u64, unsynced: u64) {
+        self.cached.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.unsynced.set(i64::try_from(unsynced).unwrap_or(i64::MAX));
     }
 }

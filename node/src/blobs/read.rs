@@ -32,6 +32,11 @@ impl Blob {
         Ok(found.map(|found| Self { id, found, shared: Arc::clone(shared), _reading: reading }))
     }
 
+    /// A blob at a place that is known.
+    pub(super) fn at(shared: &Arc<Shared>, id: AssetId, found: Found, reading: Arc<Reading>) -> Self {
+        Self { id, found, shared: Arc::clone(shared), _reading: reading }
+    }
+
     /// The id.
     #[must_use]
     pub fn id(&self) -> AssetId {
@@ -154,7 +159,11 @@ impl Reader {
             return None;
         }
         let outcome = match self.blob.found.place {
-            Place::Small => self.small(),
+            Place::Small => self.small(self.blob.shared.backend.small(&self.blob.id)),
+            Place::Single(number) => {
+                let chunk = self.blob.shared.backend.chunk(number, 0);
+                self.small(chunk.map(|chunk| chunk.map(|(_, bytes)| bytes)))
+            }
             Place::Large(number) => self.chunk(number),
         };
         match &outcome {
@@ -184,9 +193,9 @@ impl Reader {
         }
     }
 
-    fn small(&self) -> Result<Bytes, Error> {
+    fn small(&self, content: Result<Option<Bytes>, Error>) -> Result<Bytes, Error> {
         let blob = &self.blob;
-        let content = self.read(0, blob.shared.backend.small(&blob.id))?;
+        let content = self.read(0, content)?;
         if AssetId::of(&content) != blob.id {
             return Err(self.damaged(0));
         }

@@ -45,6 +45,11 @@ pub(super) fn verify(shared: &Arc<Shared>, mut sink: impl FnMut(Damage)) -> Resu
     let before = shared.backend.stats();
     let mut sum = Stats::default();
     let mut numbers: HashSet<BlobNumber> = HashSet::new();
+    match shared.backend.cached() {
+        Ok(kept) => numbers.extend(kept.into_iter().map(|(_, entry)| entry.number)),
+        Err(Error::Corrupt(what)) => report(Damage::of_the_store(&what), &mut verified),
+        Err(other) => return Err(other),
+    }
     let mut after = None;
     loop {
         let list = match shared.backend.list(after.as_ref(), BATCH) {
@@ -89,7 +94,7 @@ impl Damage {
 }
 
 /// Reads one blob whole. One that was removed meanwhile is no damage.
-fn check(shared: &Arc<Shared>, id: AssetId, verified: &mut Verified) -> Result<(), Error> {
+pub(super) fn check(shared: &Arc<Shared>, id: AssetId, verified: &mut Verified) -> Result<(), Error> {
     let Some(blob) = Blob::open(shared, id)? else { return Ok(()) };
     verified.blobs += 1;
     let size = blob.size();
@@ -136,6 +141,7 @@ fn strays(shared: &Shared, numbers: &HashSet<BlobNumber>) -> Result<Vec<String>,
     while let Some(number) = shared.backend.next_used(from)? {
         // Asked anew each time: uploads begin and end meanwhile.
         let known = numbers.contains(&number)
+            || shared.backend.cached()?.iter().any(|(_, entry)| entry.number == number)
             || shared.backend.unfinished()?.contains(&number)
             || number.0 >= shared.numbers.load(std::sync::atomic::Ordering::Relaxed);
         if !known {

@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use assetmesh_protocol::ids::AssetId;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::actor::Message;
 use super::backend::{Backend, BlobNumber};
 use super::buffer::Pool;
+use super::keep::Shelves;
 use super::{Config, Error, Metrics};
 
 /// Why the owner of the records could not say whether a blob is referred to.
@@ -30,6 +31,9 @@ pub(crate) struct Shared {
     pub(crate) damaged: Mutex<HashSet<AssetId>>,
     pub(crate) referenced: Referenced,
     pub(crate) returns: Returns,
+    /// What is kept of other nodes' content.
+    pub(crate) shelves: Shelves,
+    pub(crate) keeping: Arc<Semaphore>,
 }
 
 /// What was let go since the writer looked last. Each entry was one live handle, so the list is bounded
@@ -48,6 +52,8 @@ pub(crate) enum Returned {
     Upload(BlobNumber),
     /// The last reader of a blob.
     Reader,
+    /// One that brought content of another node.
+    Keeper,
 }
 
 impl Returns {

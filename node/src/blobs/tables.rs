@@ -1,14 +1,20 @@
 //! The tables of `blobs.redb`, and the store of blobs over them.
 
+use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
 use redb::{OwnedAccessGuard, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::backend::{Backend, BlobNumber, Change, Found, Place};
+use super::backend::{Backend, BlobNumber, Change, Found, Place, piece_bytes, place_of_node};
+use super::cache::{Entry, room_of};
+use super::tree::Node;
 use super::{Error, Stats};
 use crate::storage::{Purpose, Store, StoreError, Sync};
+use cached::CACHED;
+
+mod cached;
 
 type Id = &'static [u8; 32];
 type ChunkKey = (u64, u32);
@@ -168,12 +174,17 @@ impl Backend for Tables {
         })
     }
 
+    fn cached(&self) -> Result<Vec<(AssetId, Entry)>, Error> {
+        self.view(cached::read)
+    }
+
     fn free_number(&self) -> Result<BlobNumber, Error> {
         self.view(|transaction| {
             let chunks = transaction.open_table(CHUNKS)?.last()?.map(|(key, _)| key.value().0);
             let pieces = transaction.open_table(PIECES)?.last()?.map(|(key, _)| key.value().0);
             let marks = transaction.open_table(UNFINISHED)?.last()?.map(|(key, _)| key.value());
-            let highest = [chunks, pieces, marks].into_iter().flatten().max();
+            let kept = cached::read(transaction)?.into_iter().map(|(_, entry)| entry.number.0).max();
+            let highest = [chunks, pieces, marks, kept].into_iter().flatten().max();
             Ok(BlobNumber(highest.map_or(0, |number| number + 1)))
         })
     }
@@ -212,6 +223,7 @@ struct Writing<'a> {
     chunks: Table<'a, ChunkKey, &'static [u8]>,
     pieces: Table<'a, ChunkKey, &'static [u8]>,
     unfinished: Table<'a, u64, ()>,
+    cached: Table<'a, Id, cached::Row>,
     counters: Table<'a, &'static str, u64>,
     totals: Totals,
 }
@@ -224,6 +236,7 @@ impl<'a> Writing<'a> {
             chunks: transaction.open_table(CHUNKS)?,
             pieces: transaction.open_table(PIECES)?,
             unfinished: transaction.open_table(UNFINISHED)?,
+            cached: transaction.open_table(CACHED)?,
             counters: transaction.open_table(COUNTERS)?,
             totals: Totals::default(),
         })
@@ -259,6 +272,38 @@ impl<'a> Writing<'a> {
                 self.totals.taken += bytes.len() as i64 + ROW_BYTES as i64;
             }
             Change::Forget { id } => self.forget(id)?,
+            Change::Nodes { number, total, nodes } => self.write_nodes(*number, *total, nodes)?,
+            Change::Overwrite { number, first_group, bytes } => {
+                self.chunks.insert((number.0, *first_group), bytes.as_slice())?;
+            }
+            Change::Keep { id, entry } => cached::write(&mut self.cached, id, entry)?,
+            Change::Drop { id, number } => {
+                self.cached.remove(id.as_bytes())?;
+                self.unfinished.insert(number.0, ())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_nodes(&mut self, number: BlobNumber, total: u64, nodes: &[Node]) -> Result<(), StoreError> {
+        let mut by_piece: BTreeMap<u32, Vec<(usize, &[u8])>> = BTreeMap::new();
+        for (node, bytes) in nodes.iter().filter(|(node, _)| *node < total) {
+            if let Some((piece, at)) = place_of_node(*node) {
+                by_piece.entry(piece).or_default().push((at, bytes));
+            }
+        }
+        for (piece, nodes) in by_piece {
+            let length = piece_bytes(piece, total);
+            let known = self.pieces.get((number.0, piece))?.map(|piece| piece.value().to_vec());
+            if known.is_none() {
+                self.totals.taken += rounded(length);
+            }
+            let mut bytes = known.unwrap_or_default();
+            bytes.resize(length, 0);
+            for (at, node) in nodes {
+                bytes[at..at + node.len()].copy_from_slice(node);
+            }
+            self.pieces.insert((number.0, piece), bytes.as_slice())?;
         }
         Ok(())
     }
@@ -324,5 +369,5 @@ fn remove_some(
 
 /// What the database takes for a value that does not share its page.
 fn rounded(len: usize) -> i64 {
-    (len as u64 + 32).next_power_of_two().max(4096) as i64
+    room_of(len as u64) as i64
 }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
-use super::backend::{Backend, BlobNumber, Change, Found, Place};
+use super::backend::{Backend, BlobNumber, Change, Found, Place, piece_bytes, place_of_node};
+use super::cache::Entry;
 use super::tables::Tables;
 use super::*;
 use crate::storage::test_disk::TestDisk;
@@ -200,6 +201,7 @@ pub(crate) struct Maps {
     pub(crate) chunks: BTreeMap<(BlobNumber, u32), Bytes>,
     pub(crate) pieces: BTreeMap<(BlobNumber, u32), Bytes>,
     unfinished: BTreeSet<BlobNumber>,
+    cached: HashMap<AssetId, Entry>,
 }
 
 /// Holds everybody up.
@@ -262,6 +264,25 @@ impl Backend for Memory {
                     if let Some(Found { place: Place::Large(number), .. }) = maps.blobs.remove(id) {
                         maps.unfinished.insert(number);
                     }
+                }
+                Change::Nodes { number, total, nodes } => {
+                    for (node, bytes) in nodes {
+                        let (piece, at) = place_of_node(*node).unwrap();
+                        let known = maps.pieces.get(&(*number, piece)).map(|bytes| bytes.to_vec());
+                        let mut piece_now = known.unwrap_or_else(|| vec![0; piece_bytes(piece, *total)]);
+                        piece_now[at..at + bytes.len()].copy_from_slice(bytes);
+                        maps.pieces.insert((*number, piece), piece_now.into());
+                    }
+                }
+                Change::Overwrite { number, first_group, bytes } => {
+                    maps.chunks.insert((*number, *first_group), Bytes::copy_from_slice(bytes));
+                }
+                Change::Keep { id, entry } => {
+                    maps.cached.insert(*id, (**entry).clone());
+                }
+                Change::Drop { id, number } => {
+                    maps.cached.remove(id);
+                    maps.unfinished.insert(*number);
                 }
             }
         }
@@ -326,6 +347,10 @@ impl Backend for Memory {
         let maps = self.lock();
         let keys = maps.chunks.keys().chain(maps.pieces.keys());
         Ok(keys.map(|key| key.0).filter(|number| *number >= from).min())
+    }
+
+    fn cached(&self) -> Result<Vec<(AssetId, Entry)>, Error> {
+        Ok(self.lock().cached.iter().map(|(id, entry)| (*id, entry.clone())).collect())
     }
 
     fn free_number(&self) -> Result<BlobNumber, Error> {

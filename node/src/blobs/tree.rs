@@ -15,6 +15,9 @@ pub(crate) const GROUP_BYTES: usize = 16 << 10;
 /// Bytes of one inner node.
 pub(crate) const NODE_BYTES: usize = 64;
 
+/// A node of an outboard, by its place.
+pub(crate) type Node = (u64, [u8; NODE_BYTES]);
+
 /// The number of groups of content of `size` bytes.
 pub(crate) fn groups(size: u64) -> u64 {
     size.div_ceil(GROUP_BYTES as u64)

@@ -109,8 +109,13 @@ impl Actor {
         let whole = range.start / group * group..range.end.next_multiple_of(group).min(found.size);
         let shelf = Arc::new(Shelf::new(whole.clone(), history_bytes));
         let consumer = shelf.enter(range, now).ok_or(Error::Busy)?;
-        let order =
-            Order { id: found.id, size: found.size, shelf: Arc::clone(&shelf), search: found.search.clone() };
+        let order = Order {
+            id: found.id,
+            size: found.size,
+            shelf: Arc::clone(&shelf),
+            search: found.search.clone(),
+            facts: found.facts.clone(),
+        };
         self.transfers.push((found.id, shelf));
         let state = State::new(plan, whole);
         self.tasks.spawn(transfer::run(Arc::clone(&self.shared), order, state));

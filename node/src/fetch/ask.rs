@@ -12,7 +12,7 @@ use futures_util::io::BufReader;
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::blobs::tree::{FalseNode, GROUP_BYTES, NODE_BYTES, Step, Walk, groups, hash_group};
+use crate::blobs::tree::{FalseNode, GROUP_BYTES, NODE_BYTES, Node, Step, Walk, groups, hash_group};
 use crate::swarm;
 
 /// Bytes read ahead of the check.
@@ -157,6 +157,8 @@ pub(super) struct Content<S> {
     size: u64,
     /// `None` for content of one group, which is proven by the id itself.
     walk: Option<Walk>,
+    /// Proven nodes that nobody has taken.
+    nodes: Vec<Node>,
     at: u64,
     end: u64,
 }
@@ -165,13 +167,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Content<S> {
     fn new(answer: Answer<S>, id: &AssetId, size: u64, range: Range<u64>) -> Self {
         let wanted = range.start / GROUP_BYTES as u64..groups(range.end);
         let walk = (size > GROUP_BYTES as u64).then(|| Walk::new(*id.as_bytes(), size, wanted));
-        Self { answer, id: *id, size, walk, at: range.start, end: range.end }
+        Self { answer, id: *id, size, walk, nodes: Vec::new(), at: range.start, end: range.end }
     }
 
     /// The next group with its offset, `None` after the last. A group and its nodes must come within the stall time.
     pub(super) async fn next(&mut self) -> Result<Option<(u64, Bytes)>, Fault> {
         let stall = self.answer.stall;
         timeout(stall, self.proven()).await.map_err(|_| Fault::Stalled(stall))?
+    }
+
+    /// Takes the nodes of the tree that came with the groups so far.
+    pub(super) fn take_nodes(&mut self) -> Vec<Node> {
+        std::mem::take(&mut self.nodes)
     }
 
     async fn proven(&mut self) -> Result<Option<(u64, Bytes)>, Fault> {
@@ -200,10 +207,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Content<S> {
             match walk.step() {
                 Step::Group(_, hash) => return Ok(Some(hash)),
                 Step::End => return Err(Fault::False(self.at)),
-                Step::Node(_) => {
+                Step::Node(number) => {
                     let mut node = [0; NODE_BYTES];
                     self.answer.fill(&mut node).await?;
                     walk.open(&node).map_err(|FalseNode(_)| Fault::False(self.at))?;
+                    self.nodes.push((number, node));
                 }
             }
         }

@@ -5,7 +5,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::blob::{BLOB_ASK_BYTES_MAX, BlobAsk, BlobHead, BlobStatus, BlobWant};
 use assetmesh_protocol::ids::NodeKey;
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
@@ -14,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::held::Held;
 use super::shared::Shared;
-use crate::blobs::Blob;
 use crate::blobs::tree::{GROUP_BYTES, groups};
 use crate::swarm::{Incoming, Offence, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEER_MAX};
 
@@ -96,19 +95,20 @@ where
         tracing::warn!(asset_id = %id, %error, "content cannot be given to a peer");
         BlobStatus::Refused
     };
-    let facts = match ask.want {
-        BlobWant::Private { .. } => shared.private.allows(&from, &id).then(FileFacts::default),
-        BlobWant::Head | BlobWant::Range { .. } => {
-            shared.catalog.object(&id).map_err(|error| fail(&error))?
-        }
+    let held = match ask.want {
+        BlobWant::Private { .. } if shared.private.allows(&from, &id) => Held::private(&shared.blobs, &id),
+        BlobWant::Private { .. } => Ok(None),
+        BlobWant::Head | BlobWant::Range { .. } => Held::find(&shared.blobs, &shared.catalog, &id),
     };
-    let facts = facts.ok_or(BlobStatus::Absent)?;
-    let blob = shared.blobs.open(&id).map_err(|error| fail(&error))?.ok_or(BlobStatus::Absent)?;
+    let held = held.map_err(|error| fail(&error))?;
+    // Parts of other nodes' content are for this node's own clients.
+    let held = held.filter(Held::is_whole).ok_or(BlobStatus::Absent)?;
+    let (blob, facts) = (held.blob(), held.facts());
     let size = blob.size();
     let mut head = vec![BlobStatus::Here.byte()];
     let range = match ask.want {
         BlobWant::Head => {
-            head.extend(BlobHead::new(size, &facts).encode().map_err(|error| fail(&error))?);
+            head.extend(BlobHead::new(size, facts).encode().map_err(|error| fail(&error))?);
             groups(size).saturating_sub(1) * GROUP_BYTES as u64..size
         }
         BlobWant::Range { start, end } | BlobWant::Private { start, end } => {
@@ -119,24 +119,25 @@ where
             start..end
         }
     };
-    stream_out(shared, &blob, head, range, stream).await;
+    stream_out(shared, &held, head, range, stream).await;
     Ok(())
 }
 
 async fn stream_out<S>(
     shared: &Shared,
-    blob: &Blob,
+    held: &Held,
     head: Vec<u8>,
     range: std::ops::Range<u64>,
     stream: &mut S,
 ) where
     S: AsyncWrite + Unpin,
 {
-    let mut pieces = Box::pin(blob.read_proven(range));
+    let mut pieces = Box::pin(held.blob().read_proven(range));
     // The first piece is read before the status goes out: what is damaged is refused and not cut.
     let mut next = pieces.next().await;
     if let Some(Err(error)) = &next {
         tracing::error!(%error, "a peer asked for damaged content");
+        shared.met_damage(held).await;
         write(stream, &[BlobStatus::Refused.byte()]).await.ok();
         return close(stream).await;
     }
@@ -152,7 +153,7 @@ async fn stream_out<S>(
             Ok(_) => return,
             Err(error) => {
                 tracing::error!(%error, "an answer to a peer was cut");
-                return;
+                return shared.met_damage(held).await;
             }
         }
         next = pieces.next().await;

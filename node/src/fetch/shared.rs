@@ -7,6 +7,7 @@ use assetmesh_protocol::ids::{AssetId, NodeKey};
 use tokio::sync::{Semaphore, watch};
 
 use super::Config;
+use super::held::Held;
 use super::metrics::Metrics;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
@@ -57,5 +58,14 @@ impl Shared {
         self.metrics.lies.inc();
         tracing::warn!(%peer, asset_id = %id, "false content from a peer: {what}");
         self.swarm.penalise(peer, Offence::FalseContent).await;
+    }
+
+    /// Keeps nothing more of content of another node that turned out to be damaged here.
+    pub(super) async fn met_damage(&self, held: &Held) {
+        if let Held::Cached(cached) = held
+            && let Err(error) = self.blobs.drop_cached(cached.blob().id()).await
+        {
+            tracing::warn!(%error, "damaged content of another node stays");
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Where verified groups wait for their consumers: in order, and bounded, because nothing is asked for that would not
 //! fit. A little of what all have taken is kept, so that those who come a moment later share the same transfer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use assetmesh_protocol::ids::NodeKey;
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
@@ -44,6 +45,8 @@ struct Inner {
     to: u64,
     consumers: BTreeMap<u64, Spot>,
     next_consumer: u64,
+    /// Who brought something.
+    providers: BTreeSet<NodeKey>,
     is_closed: bool,
 }
 
@@ -73,6 +76,7 @@ impl Shelf {
             to: range.start,
             consumers: BTreeMap::new(),
             next_consumer: 0,
+            providers: BTreeSet::new(),
             is_closed: false,
         };
         let progress = watch::Sender::new(Progress { to: range.start, ..Progress::default() });
@@ -100,6 +104,11 @@ impl Shelf {
         drop(inner);
         self.bell.notify_one();
         Some(Consumer { shelf: Arc::clone(self), id, range, progress: self.progress.subscribe() })
+    }
+
+    /// Notes who brought something.
+    pub(super) fn note_provider(&self, provider: NodeKey) {
+        self.lock().providers.insert(provider);
     }
 
     /// Puts a verified group on the shelf.
@@ -232,6 +241,17 @@ impl Consumer {
                 return Err("the transfer broke off".into());
             }
         }
+    }
+
+    /// Who brought something of this transfer.
+    pub(super) fn providers(&self) -> BTreeSet<NodeKey> {
+        self.shelf.lock().providers.clone()
+    }
+
+    /// Waits for the end of the transfer.
+    pub(super) async fn ended(&mut self) {
+        // One that broke off has ended, too.
+        self.progress.wait_for(|progress| progress.ended.is_some()).await.ok();
     }
 
     fn take(&mut self, now: Instant) -> Taken {

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use assetmesh_protocol::asset::FileFacts;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -13,10 +14,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::ask::{self, Fault};
+use super::keeping::Keeping;
 use super::search::{self, Search};
 use super::shared::Shared;
 use super::shelf::Shelf;
 use super::state::{Input, JobId, Output, State, Trouble};
+use crate::blobs::tree::Node;
 
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,12 +35,13 @@ pub(super) struct Order {
     pub(super) size: u64,
     pub(super) shelf: Arc<Shelf>,
     pub(super) search: watch::Receiver<Search>,
+    pub(super) facts: FileFacts,
 }
 
 /// What a job tells.
 #[derive(Debug)]
 enum Event {
-    Group { job: JobId, offset: u64, bytes: Bytes },
+    Group { job: JobId, offset: u64, bytes: Bytes, nodes: Vec<Node> },
     Ended { job: JobId, fault: Option<Fault> },
 }
 
@@ -47,6 +51,7 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
     shared.metrics.under_way.inc();
     let (tell, events) = mpsc::channel(EVENTS);
     let shelf = Arc::clone(&order.shelf);
+    let keeper = shared.blobs.keeper(order.id, order.size, order.facts.clone());
     let mut transfer = Transfer {
         shared: Arc::clone(&shared),
         order,
@@ -54,15 +59,18 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
         tell,
         tasks: JoinSet::new(),
         jobs: HashMap::new(),
+        keeping: Keeping::new(keeper, Instant::now()),
         providers_seen: 0,
         is_search_open: true,
         trouble: "no provider is left".to_owned(),
     };
     let result = transfer.bring(events).await;
-    drop(transfer);
     if let Some(result) = result {
         shelf.end(result.map_err(Arc::from));
     }
+    // What was proven is kept, whatever came after.
+    transfer.keeping.flush_ended(|_| false).await;
+    drop(transfer);
     shared.metrics.under_way.dec();
     linger(&shared, &shelf).await;
 }
@@ -101,7 +109,8 @@ async fn bring_range(
     let mut content = ask::content(stream, id, size, range, shared.config.stall_after).await?;
     while let Some((offset, bytes)) = content.next().await? {
         shared.metrics.bytes_in.inc_by(bytes.len() as u64);
-        if tell.send(Event::Group { job, offset, bytes }).await.is_err() {
+        let nodes = content.take_nodes();
+        if tell.send(Event::Group { job, offset, bytes, nodes }).await.is_err() {
             break;
         }
     }
@@ -115,6 +124,7 @@ struct Transfer {
     tell: mpsc::Sender<Event>,
     tasks: JoinSet<()>,
     jobs: HashMap<JobId, AbortHandle>,
+    keeping: Keeping,
     /// How many of the search's providers the state knows.
     providers_seen: usize,
     /// The search may still tell something.
@@ -190,13 +200,23 @@ impl Transfer {
 
     async fn event(&mut self, event: Event) -> bool {
         match event {
-            Event::Group { job, offset, bytes } => {
+            Event::Group { job, offset, bytes, nodes } => {
                 if !self.state.wants(job, offset) {
                     return true;
                 }
+                if let Some(provider) = self.state.provider_of(job) {
+                    self.order.shelf.note_provider(provider);
+                }
                 let to = offset + bytes.len() as u64;
+                self.keeping.add(job, (offset, &bytes), nodes).await;
+                let goes_on = self.happened(Input::Got { job, to });
+                if self.state.is_done() {
+                    self.keeping.settle().await;
+                }
                 self.order.shelf.put(offset, bytes);
-                self.happened(Input::Got { job, to })
+                let jobs = &self.jobs;
+                self.keeping.flush_ended(|job| jobs.contains_key(&job)).await;
+                goes_on
             }
             Event::Ended { job, fault } => {
                 self.jobs.remove(&job);

@@ -73,12 +73,13 @@ const NODE_MODULES: &[(&str, &[&str])] = &[
     ("staging", &["actor"]),
     ("sweeper", &["actor", "blobs", "catalog"]),
     ("tokens", &["clock", "identity"]),
+    ("mending", &["actor", "blobs", "fetch"]),
     ("verify", &["actor", "blobs", "catalog", "nvcf", "storage"]),
     (
         "node",
         &[
-            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "nvcf",
-            "query", "registry", "staging", "storage", "swarm", "sweeper", "tokens", "verify",
+            "actor", "blobs", "catalog", "clock", "fetch", "identity", "liveness", "members", "mending",
+            "nvcf", "query", "registry", "staging", "storage", "swarm", "sweeper", "tokens", "verify",
         ],
     ),
     ("peers", &["clock", "identity", "liveness", "node", "registry"]),

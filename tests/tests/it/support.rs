@@ -1,8 +1,9 @@
 //! A node of one test, in a folder of its own, and checks that many tests make.
 
+use std::fs;
 use std::path::PathBuf;
 
-use assetmesh_tests::{Api, NodeOptions, NodeProcess, Response, wait_until};
+use assetmesh_tests::{Api, Cluster, Content, NodeOptions, NodeProcess, Request, Response, wait_until};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -93,4 +94,23 @@ pub(super) fn data_of(status: u16, response: &Response) -> Value {
     let mut body = response.json().unwrap();
     assert_eq!(body["success"], json!(true), "{body}");
     body["data"].take()
+}
+
+/// One line of `GET /metrics`.
+pub(super) fn metric(api: &mut Api, name: &str) -> u64 {
+    let text = String::from_utf8(api.call(&Request::get("/metrics")).unwrap().body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("assetmesh_{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+/// Flips bits of stored content in the file of a node that is stopped.
+pub(super) fn flip(cluster: &Cluster, at: usize, content: Content, places: &[usize]) {
+    let path = cluster.data_dir(at).join("blobs.redb");
+    let (mut file, bytes) = (fs::read(&path).unwrap(), content.bytes());
+    for &place in places {
+        let needle = &bytes[place..place + 64];
+        let found = file.windows(64).position(|window| window == needle).expect("the content is in the file");
+        file[found + 7] ^= 0x10;
+    }
+    fs::write(path, file).unwrap();
 }

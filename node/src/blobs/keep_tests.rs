@@ -1,0 +1,280 @@
+//! What is kept of other nodes' content, and what is mended, on each backend.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assetmesh_protocol::asset::FileFacts;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use rstest::rstest;
+
+use super::keep::Left;
+use super::test_kit::{Kind, Kit, Memory, content};
+use super::tree::{Builder, GROUP_BYTES, NODE_BYTES, Node, groups};
+use super::*;
+use crate::storage::Space;
+use crate::storage::test_disk::TestDisk;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn nodes_of(content: &[u8]) -> Vec<Node> {
+    let mut builder = Builder::default();
+    content.chunks(GROUP_BYTES).for_each(|group| builder.push(group));
+    builder.finish();
+    let nodes = builder.take_nodes(builder.nodes());
+    let nodes = nodes.chunks(NODE_BYTES).enumerate();
+    nodes.map(|(at, node)| (at as u64, node.try_into().unwrap())).collect()
+}
+
+fn facts() -> FileFacts {
+    FileFacts { file_name: "a b".to_owned(), file_type: "text/plain".to_owned() }
+}
+
+/// Hands groups of some content over as a transfer would, and waits until they can be read.
+async fn keep(kit: &Kit, content: &[u8], wanted: std::ops::Range<usize>) -> AssetId {
+    let id = AssetId::of(content);
+    let keeper = kit.blobs.keeper(id, content.len() as u64, facts());
+    let mut nodes = nodes_of(content);
+    for first in wanted.clone().step_by(63) {
+        let end = (first + 63).min(wanted.end) * GROUP_BYTES;
+        let part = content[first * GROUP_BYTES..end.min(content.len())].to_vec();
+        keeper.put(first as u32, part, std::mem::take(&mut nodes), SOON).await.ok();
+    }
+    keeper.settle(SOON).await;
+    id
+}
+
+async fn keep_all(kit: &Kit, content: &[u8]) -> AssetId {
+    keep(kit, content, 0..groups(content.len() as u64) as usize).await
+}
+
+async fn read(cached: &Cached, range: std::ops::Range<u64>) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    let mut pieces = pin!(cached.blob().read(range));
+    while let Some(bytes) = pieces.next().await {
+        out.extend_from_slice(&bytes?);
+    }
+    Ok(out)
+}
+
+fn config(cache_bytes_max: u64) -> Config {
+    Config { cache_bytes_max, ..Config::default() }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_kept_whole_is_read_back_and_is_no_blob_of_this_node(
+    #[values(Kind::Redb, Kind::Memory)] kind: Kind,
+) {
+    let kit = Kit::new(kind);
+    let mut sum = 0;
+    for size in [1, GROUP_BYTES, GROUP_BYTES + 1, 64 * GROUP_BYTES, 300 * GROUP_BYTES + 5] {
+        let content = content(size, 1);
+        let id = keep_all(&kit, &content).await;
+        sum += size as u64;
+        let cached = kit.blobs.cached(&id).unwrap();
+        assert!(cached.is_whole() && cached.has(&(0..size as u64)), "{size} bytes");
+        assert_eq!((cached.facts(), cached.blob().size()), (&facts(), size as u64));
+        assert!(read(&cached, 0..u64::MAX).await.unwrap() == content, "{size} bytes");
+        assert!(kit.blobs.open(&id).unwrap().is_none() && !kit.blobs.contains(&id).unwrap());
+    }
+    assert_eq!(kit.blobs.cached_bytes(), sum);
+    assert_eq!(kit.blobs.stats().unwrap(), Stats::default());
+    assert_eq!(kit.blobs.sweep().await.unwrap(), Swept::default(), "nothing of it is an orphan");
+    assert_eq!(kit.blobs.cached_bytes(), sum);
+    assert_eq!(kit.damages().await, []);
+}
+
+#[rstest]
+#[tokio::test]
+async fn parts_are_read_where_they_are_and_the_rest_completes_them(
+    #[values(Kind::Redb, Kind::Memory)] kind: Kind,
+) {
+    let kit = Kit::new(kind);
+    let content = content(200 * GROUP_BYTES + 9, 2);
+    let id = keep(&kit, &content, 10..20).await;
+    keep(&kit, &content, 150..201).await;
+    let cached = kit.blobs.cached(&id).unwrap();
+    let group = GROUP_BYTES as u64;
+    assert!(!cached.is_whole());
+    assert_eq!(cached.around(10 * group + 3), Some(10 * group..20 * group));
+    assert_eq!((cached.around(0), cached.next_start(0)), (None, Some(10 * group)));
+    assert_eq!((cached.around(20 * group), cached.next_start(20 * group)), (None, Some(150 * group)));
+    let last = cached.around(160 * group).unwrap();
+    assert_eq!(last.end, content.len() as u64);
+    assert!(read(&cached, last.clone()).await.unwrap() == content[last.start as usize..]);
+    assert_eq!(kit.blobs.cached_bytes(), 60 * group + 9);
+    keep_all(&kit, &content).await;
+    let cached = kit.blobs.cached(&id).unwrap();
+    assert!(cached.is_whole() && read(&cached, 0..u64::MAX).await.unwrap() == content);
+    assert_eq!(kit.blobs.cached_bytes(), content.len() as u64);
+}
+
+#[tokio::test]
+async fn what_is_kept_survives_a_restart_and_a_smaller_bound_lets_the_oldest_go() {
+    let disk = TestDisk::made("blobs", FORMAT);
+    let kit = Kit::on_disk(&disk);
+    let (old, new) = (content(100 * GROUP_BYTES, 3), content(90 * GROUP_BYTES, 4));
+    let (old_id, new_id) = (keep_all(&kit, &old).await, keep(&kit, &new, 0..60).await);
+    let records = kit.records.clone();
+    kit.stop().await;
+    let kit = Kit::with_records(&disk, records.clone());
+    assert!(read(&kit.blobs.cached(&old_id).unwrap(), 0..u64::MAX).await.unwrap() == old);
+    assert!(!kit.blobs.cached(&new_id).unwrap().is_whole());
+    keep_all(&kit, &new).await;
+    assert!(read(&kit.blobs.cached(&new_id).unwrap(), 0..u64::MAX).await.unwrap() == new);
+    kit.stop().await;
+    let kit = Kit::try_on(&disk, records, config(2 << 20)).unwrap();
+    kit.blobs.tidy_cache().await.unwrap();
+    assert!(kit.blobs.cached(&old_id).is_none(), "it was used before the other");
+    assert!(read(&kit.blobs.cached(&new_id).unwrap(), 0..u64::MAX).await.unwrap() == new);
+    kit.blobs.settle().await.unwrap();
+    assert_eq!(kit.damages().await, []);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_read_stays_until_it_is_read(#[values(Kind::Redb, Kind::Memory)] kind: Kind) {
+    let kit = Kit::with_config(kind, config(5 << 20));
+    let held = content(3 << 20, 5);
+    let held_id = keep_all(&kit, &held).await;
+    let cached = kit.blobs.cached(&held_id).unwrap();
+    let mut pieces = Box::pin(cached.blob().read(0..u64::MAX));
+    let mut got = pieces.next().await.unwrap().unwrap().to_vec();
+    let other = content(3 << 20, 6);
+    let other_id = keep_all(&kit, &other).await;
+    assert!(kit.blobs.cached(&other_id).is_none_or(|cached| !cached.is_whole()), "there is no room for both");
+    while let Some(bytes) = pieces.next().await {
+        got.extend_from_slice(&bytes.unwrap());
+    }
+    assert!(got == held);
+    drop((pieces, cached));
+    keep_all(&kit, &other).await;
+    assert!(kit.blobs.cached(&held_id).is_none());
+    let cached = kit.blobs.cached(&other_id).unwrap();
+    assert!(read(&cached, 0..u64::MAX).await.unwrap() == other);
+    drop(cached);
+    assert!(kit.blobs.metrics().evictions() > 0);
+    kit.blobs.settle().await.unwrap();
+    assert_eq!(kit.damages().await, []);
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_upload_takes_the_place_of_what_is_kept(
+    #[values(Kind::Redb, Kind::Memory)] kind: Kind,
+    #[values(7, 40 * GROUP_BYTES)] size: usize,
+) {
+    let kit = Kit::new(kind);
+    let content = content(size, 7);
+    let id = keep_all(&kit, &content).await;
+    assert_eq!(kit.keep(&content).await, id);
+    assert_eq!((kit.blobs.cached_bytes(), kit.blobs.cached(&id).is_none()), (0, true));
+    kit.holds_only(&[id]).await;
+    // Content that is here is not kept a second time.
+    keep_all(&kit, &content).await;
+    assert_eq!(kit.blobs.cached_bytes(), 0);
+    assert!(kit.get(&id, 0..u64::MAX).await.unwrap() == content);
+}
+
+#[tokio::test]
+async fn damage_is_met_and_dropped_and_never_read() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(100 * GROUP_BYTES, 8);
+    let id = keep_all(&kit, &content).await;
+    memory.harm(|maps| {
+        let chunk = maps.chunks.values_mut().next().unwrap();
+        let mut bytes = chunk.to_vec();
+        bytes[5 * GROUP_BYTES + 1] ^= 4;
+        *chunk = bytes.into();
+    });
+    let outcome = read(&kit.blobs.cached(&id).unwrap(), 0..u64::MAX).await;
+    assert!(matches!(outcome, Err(Error::Damaged { .. })), "{outcome:?}");
+    kit.blobs.drop_cached(id).await.unwrap();
+    assert!(kit.blobs.cached(&id).is_none());
+    keep_all(&kit, &content).await;
+    assert!(read(&kit.blobs.cached(&id).unwrap(), 0..u64::MAX).await.unwrap() == content);
+}
+
+#[rstest]
+#[case(|maps: &mut super::test_kit::Maps| harm(maps.chunks.values_mut().next().unwrap(), 9 * GROUP_BYTES))]
+#[case(|maps: &mut super::test_kit::Maps| harm(maps.pieces.values_mut().next().unwrap(), 9 * NODE_BYTES))]
+#[tokio::test]
+async fn a_damaged_blob_of_this_node_is_written_over_where_it_is_damaged(
+    #[case] damage: fn(&mut super::test_kit::Maps),
+) {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(100 * GROUP_BYTES + 3, 9);
+    let id = kit.keep(&content).await;
+    memory.harm(damage);
+    // Nothing is written over before damage was met.
+    keep(&kit, &content, 8..11).await;
+    let Err(Error::Damaged { offset, .. }) = kit.get(&id, 0..u64::MAX).await else { panic!("it is damaged") };
+    let group = (offset / GROUP_BYTES as u64) as usize;
+    keep(&kit, &content, group..group + 1).await;
+    assert!(kit.get(&id, 0..u64::MAX).await.unwrap() == content);
+    assert_eq!(kit.blobs.metrics().groups_mended(), 1);
+    assert_eq!(kit.blobs.cached_bytes(), 0);
+    kit.holds_only(&[id]).await;
+}
+
+fn harm(value: &mut Bytes, at: usize) {
+    let mut bytes = value.to_vec();
+    bytes[at] ^= 1;
+    *value = bytes.into();
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_follow_holds_nobody_up() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(20 << 20, 10);
+    let id = AssetId::of(&content);
+    let keeper = kit.blobs.keeper(id, content.len() as u64, facts());
+    let held_up = memory.hold_up();
+    let (mut taken, mut nodes) = (Vec::new(), nodes_of(&content));
+    for (number, part) in content.chunks(63 * GROUP_BYTES).enumerate() {
+        let put = keeper.put(number as u32 * 63, part.to_vec(), nodes, Duration::from_millis(5)).await;
+        nodes = match put {
+            Ok(()) => {
+                taken.push(number as u64);
+                Vec::new()
+            }
+            Err(Left::Late(nodes)) => nodes,
+            Err(Left::Refused) => panic!("there is room"),
+        };
+    }
+    assert!(taken.len() < 10, "{} parts of a MiB are in memory", taken.len());
+    drop(held_up);
+    keeper.settle(SOON).await;
+    let cached = kit.blobs.cached(&id).unwrap();
+    assert!(!cached.is_whole());
+    for number in taken {
+        let run = number * 63 * GROUP_BYTES as u64..(number + 1) * 63 * GROUP_BYTES as u64;
+        assert!(read(&cached, run.clone()).await.unwrap() == content[run.start as usize..run.end as usize]);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_from_what_is_kept_and_not_from_uploads() {
+    let disk = TestDisk::made("blobs", FORMAT);
+    disk.set_space(Space { free: 1 << 30, total: 2 << 30, taken: 24 << 20 });
+    let kit = Kit::on_disk(&disk);
+    let kept = content(20 << 20, 11);
+    let kept_id = keep_all(&kit, &kept).await;
+    assert!(kit.blobs.cached(&kept_id).is_some());
+    // Less is free than must stay, and what is kept fills the holes of the file.
+    disk.set_space(Space { free: 66 << 20, total: 2 << 30, taken: 24 << 20 });
+    let own = content(6 << 20, 12);
+    let id = kit.keep(&own).await;
+    assert!(kit.get(&id, 0..u64::MAX).await.unwrap() == own);
+    assert!(kit.blobs.cached(&kept_id).is_none());
+    // And nothing new is kept.
+    let other = keep_all(&kit, &content(100_000, 13)).await;
+    assert!(kit.blobs.cached(&other).is_none());
+    kit.blobs.settle().await.unwrap();
+    assert_eq!(kit.damages().await, []);
+}
