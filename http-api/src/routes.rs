@@ -142,7 +142,7 @@ mod tests {
         let text = docs::render(table().split_for_parts().1).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let paths: Vec<&String> = json["paths"].as_object().unwrap().keys().collect();
-        assert_eq!(paths.len(), 23, "{paths:?}");
+        assert_eq!(paths.len(), 28, "{paths:?}");
         assert!(paths.iter().all(|path| !path.contains('*')), "{paths:?}");
         for operation in ["get", "put", "delete"] {
             assert!(json["paths"]["/asset/{uri}"][operation]["responses"]["404"].is_object());

@@ -68,7 +68,10 @@ impl Target {
         let is_http = uri.scheme_str() == Some("http");
         let authority = uri.authority().filter(|authority| is_http && !authority.as_str().contains('@'))?;
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        (!authority.host().is_empty()).then(|| Self { authority: authority.clone(), path })
+        // A port that is none would be dropped without a word as well.
+        let has_port = authority.port_u16().is_some_and(|port| port > 0);
+        let is_whole = has_port || authority.as_str() == authority.host();
+        (is_whole && !authority.host().is_empty()).then(|| Self { authority: authority.clone(), path })
     }
 
     /// Host and port to connect to.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use assetmesh_tests::{Container, Method, NodeOptions, Random, Request, binary};
+use assetmesh_tests::{Api, Container, Method, NodeOptions, Random, Request};
 use tempfile::TempDir;
 
 use super::super::account::Account;
@@ -14,9 +14,18 @@ use super::setup::{FUNCTION, names, settings};
 const ROUNDS: u32 = 6;
 const CLIENTS: usize = 6;
 
+/// Each call ends: with an answer, or with an error of the connection. Gives the number of answers.
+fn invoke_until_cut(mut api: Api, request: &Request) -> u32 {
+    let mut answered = 0;
+    while let Ok(answer) = api.call(request) {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answered += 1;
+    }
+    answered
+}
+
 #[test]
 fn killed_at_any_point_it_leaves_no_folder_and_loses_no_asset() {
-    assert!(binary().exists());
     let address = Container::of_hashes().unwrap();
     let settings = settings(&format!("http://{address}/"), "");
     let folder = TempDir::new().unwrap();
@@ -38,14 +47,9 @@ fn killed_at_any_point_it_leaves_no_folder_and_loses_no_asset() {
             .with_bearer(&acme.token);
         thread::scope(|scope| {
             for _ in 0..CLIENTS {
-                let mut api = node.api();
-                let (request, answered, cut) = (&request, &answered, &cut);
+                let (api, request, answered, cut) = (node.api(), &request, &answered, &cut);
                 scope.spawn(move || {
-                    // Each call ends: with an answer, or with an error of the connection.
-                    while let Ok(answer) = api.call(request) {
-                        assert_eq!(answer.status, 200, "{}", answer.text());
-                        answered.fetch_add(1, Ordering::Relaxed);
-                    }
+                    answered.fetch_add(invoke_until_cut(api, request), Ordering::Relaxed);
                     cut.fetch_add(1, Ordering::Relaxed);
                 });
             }
