@@ -123,7 +123,10 @@ impl<'p> Trial<'p> {
         if honest {
             upload(self.cluster.node(HOLDER).address(), &name, content)?;
         }
-        self.rogue.hold(&name, content)?;
+        // It claims what it has not.
+        if self.manner != Manner::ClaimsAll {
+            self.rogue.hold(&name, content)?;
+        }
         Ok(content.id())
     }
 

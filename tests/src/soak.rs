@@ -81,7 +81,7 @@ pub fn run_soak(plan: &SoakPlan) -> Result<Report> {
     };
     // Whatever is made at the first use is there when "before" is looked at.
     soak.transfer(&mut Random::seeded(plan.seed), 0);
-    soak.settle()?;
+    soak.settle(u64::MAX)?;
     let before = soak.sizes()?;
     let samples = soak.run()?;
     let tally = soak.tally.lock().expect("no client panics").clone();
@@ -91,7 +91,9 @@ pub fn run_soak(plan: &SoakPlan) -> Result<Report> {
     report.violations.clone_from(&tally.violations);
     report.fact("bytes", tally.bytes);
     report.fact("longest gap", format!("{} ms", tally.longest_gap.as_millis()));
-    report.violations.extend(soak.settle().err().map(|error| format!("{error:#}")));
+    report.violations.extend(
+        soak.settle(before[0].tasks.max(before[1].tasks) + KEPT_MAX).err().map(|error| format!("{error:#}")),
+    );
     if !report.violations.is_empty() {
         report.notes = (0..2).flat_map(|at| complaints(&cluster.node(at).log())).collect();
     }
@@ -213,8 +215,9 @@ impl Soak<'_> {
         Ok([of(0)?, of(1)?])
     }
 
-    /// Waits until no transfer is under way and no stream is open on either node; the question itself is in flight.
-    fn settle(&self) -> Result<()> {
+    /// Waits until no transfer is under way and no stream is open on either node, and so few tasks are left: what was
+    /// brought is kept for a moment by one. The question itself is in flight.
+    fn settle(&self, tasks_max: u64) -> Result<()> {
         let mut last = String::new();
         let quiet = wait_until(QUIET_WITHIN, || {
             let is_quiet = (0..2).all(|at| {
@@ -222,8 +225,12 @@ impl Soak<'_> {
                 let figure = |api: &mut crate::api::Api, name| api.metric(name).unwrap_or(u64::MAX);
                 let under_way = figure(&mut api, "fetch_under_way");
                 let streams = figure(&mut api, "swarm_streams_open");
-                last = format!("node {at} has {under_way} transfers under way and {streams} streams open");
-                under_way == 0 && streams == 0 && figure(&mut api, "http_in_flight") <= 1
+                let tasks = figure(&mut api, "runtime_tasks");
+                last = format!("node {at} has {under_way} transfers, {streams} streams, {tasks} tasks");
+                under_way == 0
+                    && streams == 0
+                    && tasks <= tasks_max
+                    && figure(&mut api, "http_in_flight") <= 1
             });
             is_quiet.then_some(())
         });

@@ -21,6 +21,8 @@ const ASKED_AT_ONCE: usize = 32;
 
 /// How long a member that is busy is left alone before it is asked again, while there is time.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// How often a member is asked again after its answer was lost.
+const LOSSES_MAX: u32 = 2;
 
 /// What is known of a blob that is not here, so far.
 #[derive(Debug, Clone, Default)]
@@ -140,6 +142,7 @@ async fn one(shared: &Shared, key: NodeKey, id: &AssetId) -> Result<Head, Fault>
     let within = shared.config.head_within;
     let ends = Instant::now() + within;
     let mut fault = Fault::Stalled(within);
+    let mut losses = 0;
     let head = loop {
         let asked = async {
             let _place = shared.places.head(key).await;
@@ -149,6 +152,11 @@ async fn one(shared: &Shared, key: NodeKey, id: &AssetId) -> Result<Head, Fault>
         match timeout_at(ends, asked).await {
             // A stream that the peer dropped for want of room, or that was lost on the way: the next may fare better.
             Ok(Err(Fault::Busy)) => fault = Fault::Busy,
+            // Of two connections to a peer one is closed, with what it carries. The other one is as good.
+            Ok(Err(lost @ Fault::Lost(_))) if losses < LOSSES_MAX => {
+                losses += 1;
+                fault = lost;
+            }
             Ok(answered) => break answered?,
             Err(_) => return Err(fault),
         }

@@ -81,6 +81,13 @@ pub(super) enum Output {
         /// What.
         range: Range<u64>,
     },
+    /// What a job was to bring from this byte on is left to another.
+    Cut {
+        /// The job.
+        job: JobId,
+        /// The byte after the last that it still brings.
+        end: u64,
+    },
     /// The rest of a job is not wanted any more.
     Stop(JobId),
     /// Look for providers again.
@@ -266,7 +273,11 @@ impl State {
             let Some((key, is_idle)) = self.fittest(now) else { return };
             let range = self.owed.pop_first().map(|(start, end)| start..end);
             let range = range.or_else(|| self.fresh_range());
-            let Some(range) = range.or_else(|| self.steal(now, key).filter(|_| is_idle)) else { return };
+            let range = match range {
+                None if is_idle => self.steal(now, key, out),
+                range => range,
+            };
+            let Some(range) = range else { return };
             let job = self.next_job;
             self.next_job += 1;
             self.jobs.insert(job, Job { provider: key, at: range.start, end: range.end, moved: now });
@@ -297,12 +308,9 @@ impl State {
     }
 
     /// The back part of the job that still owes most: half of it, or all but a group if it does not move.
-    fn steal(&mut self, now: Instant, thief: NodeKey) -> Option<Range<u64>> {
-        if self.providers.get(&thief).is_none_or(|provider| provider.jobs > 0) {
-            return None;
-        }
-        let others = self.jobs.values_mut().filter(|job| job.provider != thief);
-        let job = others.max_by_key(|job| job.end - job.at)?;
+    fn steal(&mut self, now: Instant, thief: NodeKey, out: &mut Vec<Output>) -> Option<Range<u64>> {
+        let others = self.jobs.iter_mut().filter(|(_, job)| job.provider != thief);
+        let (id, job) = others.max_by_key(|(_, job)| job.end - job.at)?;
         let is_slow = now.saturating_duration_since(job.moved) >= SLOW_AFTER;
         let left = job.end - job.at;
         let kept = match left / 2 {
@@ -314,6 +322,7 @@ impl State {
             return None;
         }
         let end = std::mem::replace(&mut job.end, job.at + kept);
+        out.push(Output::Cut { job: *id, end: job.end });
         Some(job.end..end)
     }
 

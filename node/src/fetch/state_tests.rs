@@ -54,6 +54,11 @@ impl World {
                     self.furthest = self.furthest.max(range.end);
                     self.jobs.insert(job, (provider, range));
                 }
+                Output::Cut { job, end } => {
+                    let (_, range) = self.jobs.get_mut(&job).expect("only what is under way is cut");
+                    assert!(range.start <= end && end < range.end, "{range:?} is cut at {end}");
+                    range.end = end;
+                }
                 Output::Stop(job) => drop(self.jobs.remove(&job)),
                 Output::Search => self.searches += 1,
                 Output::GiveUp => self.has_given_up = true,

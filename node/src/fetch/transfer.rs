@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use assetmesh_protocol::asset::FileFacts;
@@ -102,11 +103,21 @@ async fn linger(shared: &Shared, shelf: &Shelf) {
     }
 }
 
-/// One job: a range of a blob of this id and size, by one provider.
+/// What one job is to bring, and of whom.
+#[derive(Debug)]
+struct Job {
+    job: JobId,
+    provider: NodeKey,
+    range: Range<u64>,
+    /// What is behind this was left to another meanwhile.
+    end: Arc<AtomicU64>,
+}
+
+/// One job: a range of a blob of this id and size.
 async fn bring_range(
     shared: &Shared,
     (id, size): (&AssetId, u64),
-    (job, provider, range): (JobId, NodeKey, Range<u64>),
+    Job { job, provider, range, end }: Job,
     tell: &mpsc::Sender<Event>,
 ) -> Result<(), Fault> {
     // Held as long as the stream.
@@ -114,6 +125,9 @@ async fn bring_range(
     let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
     let mut content = ask::content(stream, id, size, range, shared.config.stall_after).await?;
     while let Some((offset, bytes)) = content.next().await? {
+        if offset >= end.load(Ordering::Relaxed) {
+            break;
+        }
         shared.metrics.bytes_in.inc_by(bytes.len() as u64);
         let nodes = content.take_nodes();
         if tell.send(Event::Group { job, offset, bytes, nodes }).await.is_err() {
@@ -121,6 +135,13 @@ async fn bring_range(
         }
     }
     Ok(())
+}
+
+/// How a job can be told to bring less, or nothing.
+#[derive(Debug)]
+struct UnderWay {
+    task: AbortHandle,
+    end: Arc<AtomicU64>,
 }
 
 struct Transfer {
@@ -131,7 +152,7 @@ struct Transfer {
     state: State,
     tell: mpsc::Sender<Event>,
     tasks: JoinSet<()>,
-    jobs: HashMap<JobId, AbortHandle>,
+    jobs: HashMap<JobId, UnderWay>,
     keeping: Keeping,
     /// How many of the search's providers the state knows.
     providers_seen: usize,
@@ -153,7 +174,12 @@ impl Transfer {
                 return Some(Ok(()));
             }
             let goes_on = tokio::select! {
-                _ = events.recv_many(&mut batch, EVENTS) => self.events(&mut batch).await,
+                _ = events.recv_many(&mut batch, EVENTS) => {
+                    while batch.len() < 2 * EVENTS && let Ok(event) = events.try_recv() {
+                        batch.push(event);
+                    }
+                    self.events(&mut batch).await
+                }
                 changed = self.order.search.changed(), if self.is_search_open => {
                     self.is_search_open = changed.is_ok();
                     self.look_at_search()
@@ -188,8 +214,13 @@ impl Transfer {
             match output {
                 Output::Start { job, provider, range } => self.start(job, provider, range),
                 Output::Stop(job) => {
-                    if let Some(task) = self.jobs.remove(&job) {
-                        task.abort();
+                    if let Some(under_way) = self.jobs.remove(&job) {
+                        under_way.task.abort();
+                    }
+                }
+                Output::Cut { job, end } => {
+                    if let Some(under_way) = self.jobs.get(&job) {
+                        under_way.end.store(end, Ordering::Relaxed);
                     }
                 }
                 Output::Search => self.search(),
@@ -203,14 +234,16 @@ impl Transfer {
         tracing::debug!(asset_id = %self.order.id, provider = %provider.assets_db_id(), ?range, "asking for a range");
         let (shared, tell) = (Arc::clone(&self.shared), self.tell.clone());
         let (id, size) = (self.order.id, self.order.size);
+        let end = Arc::new(AtomicU64::new(range.end));
+        let ordered = Job { job, provider, range, end: Arc::clone(&end) };
         let task = self.tasks.spawn(async move {
-            let bringing = bring_range(&shared, (&id, size), (job, provider, range), &tell);
+            let bringing = bring_range(&shared, (&id, size), ordered, &tell);
             let ended = AssertUnwindSafe(bringing).catch_unwind().await;
             let ended = ended.unwrap_or_else(|_| Err(Fault::Lost("its job broke off".to_owned())));
             // The transfer may have ended.
             tell.send(Event::Ended { job, fault: ended.err() }).await.ok();
         });
-        self.jobs.insert(job, task);
+        self.jobs.insert(job, UnderWay { task, end });
     }
 
     /// All groups first: what other jobs of a provider brought before it was found out is as good as any.
