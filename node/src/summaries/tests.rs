@@ -278,9 +278,9 @@ async fn a_summary_of_many_parts_arrives_whole_or_not_at_all() {
     assert_eq!(node.summaries.shared.held().bytes(), growing.summary().bytes());
 
     let torn = world.stand(8, Stand::Serves(growing, 2));
-    node.judge(torn, "x");
     let mut asked = world.asked.subscribe();
     let before = *asked.borrow();
+    node.judge(torn, "x");
     tokio::time::timeout(WITHIN, asked.wait_for(|asked| *asked >= before + 3)).await.unwrap().unwrap();
     assert_eq!(node.judge(torn, "x"), Verdict::Unknown);
     assert!(world.blamed.lock().unwrap().is_empty(), "one that is made anew is no lie");
