@@ -33,7 +33,7 @@ pub struct Config {
     pub bytes_max: u64,
     /// Assets of one invocation. 100: more than any known function takes, and their names fit into one header.
     pub assets_max: usize,
-    /// Files that are written at once. 4: as many keep a disk busy, and each holds a few MiB.
+    /// Files that are written at once. 2: they keep a disk busy, and each holds some MiB of what is read ahead.
     pub writers_max: usize,
 }
 

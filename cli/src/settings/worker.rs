@@ -138,3 +138,65 @@ fn checked(functions: Vec<FunctionSection>) -> Result<Functions, Fault> {
         .collect();
     Functions::new(&configs).map_err(|error| Fault::usage(format!("[[functions]]: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn read(env: &dyn Fn(&str) -> Option<String>, file: &str) -> Result<WorkerSettings, Fault> {
+        Layers { env, file: toml::from_str(file).unwrap() }.worker(&WorkerRunArgs::default())
+    }
+
+    #[test]
+    fn a_worker_without_settings_sits_beside_a_node_without_settings() {
+        let settings = read(&|_| None, "").unwrap();
+        assert_eq!(settings.http, Listen(([127, 0, 0, 1], 4100).into()));
+        assert_eq!(settings.node.to_string().trim_end_matches('/'), "http://127.0.0.1:4000");
+        assert_eq!(settings.invocations.staging, staging::Config::default());
+        assert_eq!(settings.invocations.limits, InvocationLimits::default());
+        assert_eq!(settings.invocations.functions, Functions::default());
+    }
+
+    #[test]
+    fn every_setting_of_a_worker_has_its_variable() {
+        let env = |name: &str| {
+            let value = match name {
+                "ASSETMESH_WORKER_HTTP" => "127.0.0.1:1",
+                "ASSETMESH_NODE" => "http://other:1",
+                "ASSETMESH_ASSET_ROOT" => "/r",
+                "ASSETMESH_WORKER_INVOCATIONS_MAX" => "2",
+                "ASSETMESH_WORKER_STAGED_BYTES_MAX" => "3KiB",
+                "ASSETMESH_WORKER_ASSETS_MAX" => "4",
+                "ASSETMESH_WORKER_ANSWER_TIMEOUT" => "5s",
+                "ASSETMESH_WORKER_ANSWERS_KEPT_MAX" => "6",
+                "ASSETMESH_WORKER_ANSWERS_KEPT_FOR" => "7s",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        // What stands in the file does not count where there is a variable.
+        let file = "[worker]\nhttp = \"127.0.0.1:9\"\nasset_root = \"/f\"\nassets_max = 9\nanswer_timeout = \"9s\"\n";
+        let settings = read(&env, file).unwrap();
+        assert_eq!(settings.http, Listen(([127, 0, 0, 1], 1).into()));
+        assert_eq!(settings.node.to_string().trim_end_matches('/'), "http://other:1");
+        let Invocations { asset_root, staging, limits, .. } = settings.invocations;
+        assert_eq!(asset_root, Some(PathBuf::from("/r")));
+        assert_eq!((staging.invocations_max, staging.bytes_max, staging.assets_max), (2, 3072, 4));
+        assert_eq!((limits.answer_within.as_secs(), limits.kept_max, limits.keep_for.as_secs()), (5, 6, 7));
+    }
+
+    #[rstest]
+    #[case("url = \"https://h/\"", "http://host")]
+    #[case("url = \"http://h/\"\nversion_id = \"a/b\"", "version_id")]
+    fn a_function_that_cannot_be_called_is_refused_before_anything_starts(
+        #[case] lines: &str,
+        #[case] named: &str,
+    ) {
+        let id = "11111111-1111-4111-8111-111111111111";
+        let error = read(&|_| None, &format!("[[functions]]\nid = \"{id}\"\n{lines}\n")).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(named) && text.contains(id), "{text}");
+    }
+}
