@@ -85,7 +85,7 @@ pub struct Owner {
     pub assets_db_id: AssetsDbId,
     /// Where clients reach this node; the `asset_public_url` of uploaded content begins with it.
     pub public_url: String,
-    /// Signs cursors.
+    /// Signs cursors. The same on all nodes of a federation, so that any of them gives the next page.
     pub cursor_secret: [u8; 32],
 }
 
@@ -115,8 +115,8 @@ pub enum Error {
     /// The description is not acceptable.
     #[error(transparent)]
     Invalid(#[from] AssetError),
-    /// The cursor was not made by this node for this filter and sort.
-    #[error("this cursor does not belong to this filter and sort on this node")]
+    /// The cursor was not made by a node of this federation for this filter and sort.
+    #[error("this cursor does not belong to this filter and sort in this federation")]
     BadCursor,
     /// The filter failed on some document.
     #[error(transparent)]

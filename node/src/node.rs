@@ -197,10 +197,12 @@ impl Node {
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http_addr));
         let public_url = public_url.trim_end_matches('/').to_owned();
         let name = config.name(&identity);
+        let network = swarm::network_id(&config.swarm.network, config.swarm.network_key.as_deref());
+        let network = network.map_err(swarm::StartError::from)?;
         let owner = Owner {
             assets_db_id: identity.assets_db_id(),
             public_url: public_url.clone(),
-            cursor_secret: identity.secret("assetmesh 2026 query cursor"),
+            cursor_secret: blake3::derive_key("assetmesh 2026 query cursor", network.as_bytes()),
         };
         let blobs = Blobs::start(&mut tasks, &data_dir, config.blobs.clone())?;
         let catalog = Catalog::start(&mut tasks, &data_dir, owner, blobs.clone(), &config.catalog)?;

@@ -168,8 +168,8 @@ pub enum Error {
     /// This node has as many entries as it may have.
     #[error(transparent)]
     TooMany(WriteError),
-    /// The cursor was not made by this node for this filter and sort.
-    #[error("this cursor does not belong to this filter and sort on this node")]
+    /// The cursor was not made by a node of this federation for this filter and sort.
+    #[error("this cursor does not belong to this filter and sort in this federation")]
     BadCursor,
     /// The filter failed on some entry.
     #[error(transparent)]
@@ -259,7 +259,7 @@ impl Registry {
             store: catalog.store(),
             key: identity.owner_key(config.network),
             peers: Arc::new(swarm.clone()),
-            cursor_secret: identity.secret("assetmesh 2026 registry cursor"),
+            cursor_secret: blake3::derive_key("assetmesh 2026 registry cursor", config.network.as_bytes()),
         };
         Self::start_on(tasks, ground, config)
     }

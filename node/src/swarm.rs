@@ -18,10 +18,10 @@ mod transport;
 
 pub use limits::{
     ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEER_MAX,
-    STREAMS_WAITING_MAX,
+    STREAMS_WAITING_MAX, answer_bytes_max, request_bytes_max,
 };
 pub use metrics::Metrics;
-pub use network_key::NetworkKeyError;
+pub use network_key::{NetworkKeyError, network_id};
 pub use streams::{Incoming, PeerStream};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use assetmesh_protocol::ids::NodeKey;
 use assetmesh_protocol::network::{NetworkId, NetworkName};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::actor::Tasks;
 use crate::identity::Identity;
@@ -162,7 +162,7 @@ pub enum Error {
     /// The peer, or this node's swarm, has too much to do.
     #[error("too many requests are waiting")]
     Busy,
-    /// The peer's answer is longer than [`ANSWER_BYTES_MAX`] or makes no sense.
+    /// The peer's answer is longer than [`answer_bytes_max`] or makes no sense.
     #[error("the peer's answer is not acceptable: {0}")]
     BadAnswer(String),
     /// The swarm was rebuilt while the request was under way. Whether the peer acted on it is not known.
@@ -244,8 +244,11 @@ pub struct Request {
     pub from: NodeKey,
     /// What is asked.
     pub body: Vec<u8>,
-    /// Where the answer goes, at most [`ANSWER_BYTES_MAX`].
+    /// Where the answer goes, at most [`answer_bytes_max`].
     pub answer: oneshot::Sender<Vec<u8>>,
+    /// Its share of what long requests may take; held as long as the request is.
+    #[expect(dead_code, reason = "held until the request is dropped, never read")]
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a request is for. Each is a protocol of its own on the wire.
@@ -409,16 +412,24 @@ impl Swarm {
         self.attached.send_modify(|attached| attached.streams = Some(to));
     }
 
-    /// Opens a stream to a linked peer.
+    /// Opens a stream to a peer. Without a link to it one is made first.
     ///
     /// # Errors
-    /// When the peer is not linked, does not take it in time, or takes no streams.
+    /// When the peer cannot be reached or does not take it in time, or takes no streams.
     pub async fn open_stream(&self, peer: NodeKey, within: Duration) -> Result<PeerStream, Error> {
-        if !self.links.borrow().contains_key(&peer) {
-            return Err(Error::Unreachable("it is not linked".to_owned()));
-        }
-        let opener = self.opener.borrow().clone();
-        opener.open(peer, within).await
+        let opened = async {
+            if self.links.borrow().contains_key(&peer) {
+                // Only tells that the link is used; a full mailbox will hear of it another time.
+                self.mailbox.try_send(actor::Command::Using(peer)).ok();
+            } else {
+                let (reply, linked) = oneshot::channel();
+                self.tell(actor::Command::Link { peer, reply }).await?;
+                linked.await.map_err(|_| self.lost())??;
+            }
+            let opener = self.opener.borrow().clone();
+            opener.open(peer).await
+        };
+        tokio::time::timeout(within, opened).await.map_err(|_| Error::Timeout(within))?
     }
 
     /// Hands a message to the gossip of the federation. It is not an error that nobody is there to hear it.
@@ -435,7 +446,7 @@ impl Swarm {
     /// Asks a peer and waits for its answer, at most `within`.
     ///
     /// # Errors
-    /// When the body is longer than [`REQUEST_BYTES_MAX`], or the peer is away, silent, busy or unwilling.
+    /// When the body is longer than [`request_bytes_max`], or the peer is away, silent, busy or unwilling.
     pub async fn request(
         &self,
         peer: NodeKey,
@@ -443,7 +454,7 @@ impl Swarm {
         body: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, Error> {
-        bounded(&body, REQUEST_BYTES_MAX)?;
+        bounded(&body, request_bytes_max(service))?;
         let (reply, answer) = oneshot::channel();
         let asked = async {
             self.tell(actor::Command::Request { peer, service, body, reply }).await?;

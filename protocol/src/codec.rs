@@ -4,14 +4,17 @@
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 pub(crate) use bincode::{Decode, Encode};
 
+use crate::limits::DESCRIPTION_BYTES_MAX;
+
 /// First byte of every encoded value. Another one means another layout.
 pub const VERSION: u8 = 1;
 
 /// Longest encoded value, in bytes.
 pub const ENCODED_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest encoded answer of a peer, in bytes. Only [`encode_long`] and [`decode_long`] go so far.
-pub const LONG_BYTES_MAX: usize = 1024 * 1024;
+/// Longest encoded value that carries a description or a filter, in bytes: the longest stored description and what
+/// stands around it. Only [`encode_long`] and [`decode_long`] go so far.
+pub const LONG_BYTES_MAX: usize = DESCRIPTION_BYTES_MAX + 64 * 1024;
 
 /// Bytes that are not one whole value of the expected kind.
 #[derive(Debug, thiserror::Error)]

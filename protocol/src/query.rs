@@ -3,11 +3,11 @@
 
 use uuid::Uuid;
 
-use crate::codec::{Decode, Encode, LONG_BYTES_MAX, frames};
+use crate::codec::{Decode, Encode, frames};
 use crate::ids::{AssetsDbId, RecordId};
 
-/// Bytes of rows in one answer: what an answer may have, less what stands around them.
-pub const ROWS_BYTES_MAX: usize = LONG_BYTES_MAX - 4 * 1024;
+/// Bytes of rows in one answer. A row that is longer than this comes alone.
+pub const ROWS_BYTES_MAX: usize = 1024 * 1024 - 4 * 1024;
 
 /// Bytes that stand around a row's description: its record id and a length.
 const ROW_FRAME_BYTES: usize = 16 + 8;
@@ -134,8 +134,6 @@ pub enum Shortfall {
     Deadline,
     /// Some are damaged.
     Damaged,
-    /// The next one does not fit a message.
-    TooLong,
 }
 
 /// Why a question has no answer.
@@ -222,9 +220,9 @@ pub enum WriteRefusal {
 }
 
 frames! {
-    QueryAsk: encode, decode;
+    QueryAsk: encode_long, decode_long;
     QueryAnswer: encode_long, decode_long;
-    WriteAsk: encode, decode;
+    WriteAsk: encode_long, decode_long;
     WriteAnswer: encode, decode;
 }
 
@@ -277,8 +275,8 @@ mod tests {
                 "01000000000100000000000000000000000000000000000000000000070200000000000000010201000000",
             ),
             (
-                QueryAnswer::Rows { rows: Vec::new(), end: End::Partial(Shortfall::TooLong) },
-                "010000000000000000000000000200000002000000",
+                QueryAnswer::Rows { rows: Vec::new(), end: End::Partial(Shortfall::Damaged) },
+                "010000000000000000000000000200000001000000",
             ),
             (
                 QueryAnswer::Looked(Some(row)),

@@ -1,5 +1,5 @@
-//! The page cursor: where the last page ended, signed by the node and bound to one filter and order.
-//! It holds no state on the node, and a client cannot forge one.
+//! The page cursor: where the last page ended, signed for the federation and bound to one filter and order.
+//! It holds no state on the node, and any node takes it.
 
 use assetmesh_protocol::codec;
 use assetmesh_protocol::ids::{AssetsDbId, RecordId};
@@ -53,7 +53,7 @@ impl Cursors {
         Some(hex(&mac) + &hex(&body))
     }
 
-    /// The position in a cursor; `None` for a text that this node did not sign for this question.
+    /// The position in a cursor; `None` for a text that no node signed for this question.
     pub(super) fn open(&self, question: [u8; 16], text: &str) -> Option<Position> {
         let bytes = unhex(text)?;
         let (mac, body) = bytes.split_first_chunk::<MAC_BYTES>()?;

@@ -109,7 +109,6 @@ impl Outcome {
             Self::Full => "full",
             Self::Partial(Shortfall::Deadline) => "stopped at the deadline",
             Self::Partial(Shortfall::Damaged) => "damaged rows are not served",
-            Self::Partial(Shortfall::TooLong) => "a row is too long to send",
             Self::TimedOut => "timed_out",
             Self::Busy => "busy",
             Self::Malformed => "malformed",
@@ -240,7 +239,6 @@ mod tests {
         let table = [
             (Outcome::Partial(Shortfall::Deadline), true),
             (Outcome::Partial(Shortfall::Damaged), false),
-            (Outcome::Partial(Shortfall::TooLong), false),
             (Outcome::TimedOut, true),
             (Outcome::Busy, false),
             (Outcome::Malformed, false),

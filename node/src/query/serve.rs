@@ -63,7 +63,7 @@ pub(super) async fn run(
 }
 
 /// A bad message has no answer: its sender sees that it was refused.
-async fn asked(shared: &Shared, Request { from, body, answer }: Request, came: Instant) {
+async fn asked(shared: &Shared, Request { from, body, answer, .. }: Request, came: Instant) {
     let ask = match QueryAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {
@@ -127,7 +127,7 @@ fn packed(selected: Selected) -> QueryAnswer {
     let mut taken = Vec::with_capacity(found);
     for row in rows.into_iter().map(row_of) {
         bytes += row.bytes();
-        if bytes > ROWS_BYTES_MAX {
+        if bytes > ROWS_BYTES_MAX && !taken.is_empty() {
             break;
         }
         taken.push(row);
@@ -136,7 +136,6 @@ fn packed(selected: Selected) -> QueryAnswer {
         Some(Gap::Deadline) => End::Partial(Shortfall::Deadline),
         Some(Gap::DamagedRows(_)) => End::Partial(Shortfall::Damaged),
         None if taken.len() == found && !more => End::Whole,
-        None if taken.is_empty() => End::Partial(Shortfall::TooLong),
         None => End::More,
     };
     QueryAnswer::Rows { rows: taken, end }
@@ -149,13 +148,10 @@ fn row_of((_, asset): (Bytes, catalog::Asset)) -> Row {
 fn look(shared: &Shared, key: &str) -> Result<QueryAnswer, QueryRefusal> {
     let found = shared.catalog.find(key).map_err(|_| QueryRefusal::Failed)?;
     let row = found.map(|asset| row_of((Bytes::new(), asset)));
-    if row.as_ref().is_some_and(|row| row.bytes() > ROWS_BYTES_MAX) {
-        return Err(QueryRefusal::Failed);
-    }
     Ok(QueryAnswer::Looked(row))
 }
 
-async fn told(shared: &Shared, Request { from, body, answer }: Request) {
+async fn told(shared: &Shared, Request { from, body, answer, .. }: Request) {
     let ask = match WriteAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {

@@ -1,5 +1,5 @@
-//! The page cursor of registry queries: where the last page ended, signed by the node and bound to one filter and
-//! order. It holds no state on the node, and a client cannot forge one.
+//! The page cursor of registry queries: where the last page ended, signed for the federation and bound to one filter
+//! and order. It holds no state on the node, and any node takes it.
 
 use assetmesh_protocol::codec;
 
@@ -38,7 +38,7 @@ impl Cursors {
         Some(format!("{}{hex}", mac.to_hex()))
     }
 
-    /// The place in a cursor; `None` for a text that this node did not sign for this question.
+    /// The place in a cursor; `None` for a text that no node signed for this question.
     pub(super) fn open(&self, question: [u8; 32], text: &str) -> Option<Place> {
         if !text.is_ascii() || text.len() > 4 * SORT_KEY_BYTES_MAX {
             return None;

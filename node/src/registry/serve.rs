@@ -87,7 +87,7 @@ pub(super) async fn run(
 }
 
 /// A bad message has no answer: its sender sees that it was refused.
-async fn sync_step(shared: &Shared, Request { from, body, answer }: Request) {
+async fn sync_step(shared: &Shared, Request { from, body, answer, .. }: Request) {
     let ask = match SyncAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {
@@ -113,7 +113,7 @@ fn reply(answer: oneshot::Sender<Vec<u8>>, bytes: Result<Vec<u8>, TooLong>) {
     }
 }
 
-async fn forwarded(shared: &Shared, Request { from, body, answer }: Request) {
+async fn forwarded(shared: &Shared, Request { from, body, answer, .. }: Request) {
     let ask = match ForwardAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {

@@ -9,6 +9,7 @@ mod events;
 mod gossip;
 mod requests;
 mod running;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,11 +39,16 @@ use running::{Ended, Running};
 /// Where a request's answer goes.
 pub(super) type Reply = oneshot::Sender<Result<Vec<u8>, Error>>;
 
+/// Who waits for a link learns here that it is there.
+pub(super) type LinkReply = oneshot::Sender<Result<(), Error>>;
+
 /// What the handle asks of the task.
 #[derive(Debug)]
 pub(super) enum Command {
     Publish { bytes: Vec<u8>, reply: oneshot::Sender<Result<(), Error>> },
     Request { peer: NodeKey, service: Service, body: Vec<u8>, reply: Reply },
+    Link { peer: NodeKey, reply: LinkReply },
+    Using(NodeKey),
     Know { peer: NodeKey, addresses: Vec<String> },
     Want(BTreeSet<NodeKey>),
     Block(BTreeSet<NodeKey>),

@@ -17,7 +17,7 @@ use libp2p::{StreamProtocol, allow_block_list, connection_limits, identify, mdns
 use assetmesh_protocol::network::NetworkName;
 
 use super::crowd::{Crowd, CrowdLimits};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Room};
 use super::{Service, limits};
 
 /// Gossip that carries one topic and hears of no other.
@@ -95,6 +95,8 @@ impl Behaviour {
             ),
             false => None,
         };
+        let room = Room::default();
+        let requests = |service| requests(names, service, &room);
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits()),
             crowd: Crowd::new(CrowdLimits {
@@ -112,11 +114,11 @@ impl Behaviour {
                 ping::Config::new().with_interval(limits::PING_EVERY).with_timeout(limits::PING_WITHIN),
             ),
             gossip: gossip(names).map_err(|reason| ("gossip", reason))?,
-            registry: requests(names, Service::Registry),
-            liveness: requests(names, Service::Liveness),
-            forward: requests(names, Service::Forward),
-            query: requests(names, Service::Query),
-            write: requests(names, Service::Write),
+            registry: requests(Service::Registry),
+            liveness: requests(Service::Liveness),
+            forward: requests(Service::Forward),
+            query: requests(Service::Query),
+            write: requests(Service::Write),
             streams: libp2p_stream::Behaviour::new(),
             dht: dht(names, local),
             mdns: mdns.into(),
@@ -144,11 +146,12 @@ fn connection_limits() -> connection_limits::ConnectionLimits {
         .with_max_established_per_peer(Some(limits::CONNECTIONS_PER_PEER_MAX))
 }
 
-fn requests(names: &Names, service: Service) -> Requests {
+fn requests(names: &Names, service: Service, room: &Room) -> Requests {
     let config = request_response::Config::default()
         .with_request_timeout(limits::REQUEST_WITHIN)
         .with_max_concurrent_streams(limits::REQUEST_STREAMS_MAX);
-    Requests::new([(names.protocol(service.name()), ProtocolSupport::Full)], config)
+    let exchange = Exchange::new(service, room.clone());
+    Requests::with_codec(exchange, [(names.protocol(service.name()), ProtocolSupport::Full)], config)
 }
 
 fn dht(names: &Names, local: libp2p::PeerId) -> kad::Behaviour<MemoryStore> {

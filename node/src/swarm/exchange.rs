@@ -3,12 +3,16 @@
 //! cut, by a timeout or the network, and nobody is to blame for it.
 
 use std::io;
+use std::sync::Arc;
 
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
 
-use super::limits::{ANSWER_BYTES_MAX, REQUEST_BYTES_MAX};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Service;
+use super::limits::{LONG_REQUESTS_BYTES_MAX, REQUEST_BYTES_MAX, answer_bytes_max, request_bytes_max};
 
 /// An answer as it crosses the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,25 +39,81 @@ pub(super) fn is_too_long(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<TooLong>())
 }
 
-/// Reads and writes requests and answers.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Exchange;
+/// A request as it came.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// What is asked.
+    Whole(Body),
+    /// It is longer than it may be, and was not read. The library says nothing of a request that fails while it is
+    /// read, and nobody could be blamed for it.
+    TooLong,
+    /// There is no room for one so long now. It was not read.
+    NoRoom,
+}
+
+/// The bytes of a request. A long one holds its share of what all long ones may have until it is dropped.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Vec<u8>> for Asked {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Whole(Body { bytes, room: None })
+    }
+}
+
+/// What long requests may take together, in KiB.
+#[derive(Debug, Clone)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LONG_REQUESTS_BYTES_MAX / 1024)))
+    }
+}
+
+impl Room {
+    /// A share for a request of so many bytes.
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        Arc::clone(&self.0).try_acquire_many_owned(kib).ok()
+    }
+}
+
+/// Reads and writes the requests and answers of one service.
+#[derive(Debug, Clone)]
+pub(super) struct Exchange {
+    service: Service,
+    room: Room,
+}
+
+impl Exchange {
+    pub(super) const fn new(service: Service, room: Room) -> Self {
+        Self { service, room }
+    }
+}
 
 impl Codec for Exchange {
     type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
+    type Request = Asked;
     type Response = Answer;
 
-    /// A request that is too long is not read, and handed on as one byte more than it may have: the library says
-    /// nothing of a request that fails here, and nobody could be blamed for it.
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Asked>
     where
         T: AsyncRead + Unpin + Send,
     {
-        match read_length(io).await? {
-            length if length > REQUEST_BYTES_MAX => Ok(vec![0; REQUEST_BYTES_MAX + 1]),
-            length => read_exactly(io, length).await,
+        let length = read_length(io).await?;
+        if length > request_bytes_max(self.service) {
+            return Ok(Asked::TooLong);
         }
+        let is_long = length > REQUEST_BYTES_MAX;
+        let room = if is_long { self.room.take(length) } else { None };
+        if is_long && room.is_none() {
+            return Ok(Asked::NoRoom);
+        }
+        Ok(Asked::Whole(Body { bytes: read_exactly(io, length).await?, room }))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Answer>
@@ -67,8 +127,9 @@ impl Codec for Exchange {
         }
         match status[0] {
             DONE => match read_length(io).await? {
-                length if length > ANSWER_BYTES_MAX => {
-                    Err(io::Error::new(io::ErrorKind::InvalidData, TooLong(ANSWER_BYTES_MAX)))
+                length if length > answer_bytes_max(self.service) => {
+                    let too_long = TooLong(answer_bytes_max(self.service));
+                    Err(io::Error::new(io::ErrorKind::InvalidData, too_long))
                 }
                 length => read_exactly(io, length).await.map(Answer::Done),
             },
@@ -78,11 +139,14 @@ impl Codec for Exchange {
         }
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Vec<u8>) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Asked) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_sized(io, &request).await
+        match request {
+            Asked::Whole(body) => write_sized(io, &body.bytes).await,
+            Asked::TooLong | Asked::NoRoom => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, answer: Answer) -> io::Result<()>
@@ -127,14 +191,25 @@ mod tests {
 
     const PROTOCOL: StreamProtocol = StreamProtocol::new("/test/1");
 
+    fn exchange(service: Service) -> Exchange {
+        Exchange::new(service, Room::default())
+    }
+
+    fn whole(asked: Asked) -> Vec<u8> {
+        match asked {
+            Asked::Whole(body) => body.bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
     async fn sent(answer: Answer) -> Vec<u8> {
         let mut stream = Cursor::new(Vec::new());
-        Exchange.write_response(&PROTOCOL, &mut stream, answer).await.unwrap();
+        exchange(Service::Registry).write_response(&PROTOCOL, &mut stream, answer).await.unwrap();
         stream.into_inner()
     }
 
     async fn read(bytes: &[u8]) -> io::Result<Answer> {
-        Exchange.read_response(&PROTOCOL, &mut Cursor::new(bytes)).await
+        exchange(Service::Registry).read_response(&PROTOCOL, &mut Cursor::new(bytes)).await
     }
 
     #[tokio::test]
@@ -167,11 +242,12 @@ mod tests {
     #[tokio::test]
     async fn what_was_cut_is_told_from_what_was_sent() {
         let mut stream = Cursor::new(Vec::new());
-        Exchange.write_request(&PROTOCOL, &mut stream, b"abc".to_vec()).await.unwrap();
+        let mut exchange = exchange(Service::Registry);
+        exchange.write_request(&PROTOCOL, &mut stream, b"abc".to_vec().into()).await.unwrap();
         let whole = stream.into_inner();
         assert_eq!(whole, b"\x03\0\0\0abc");
         for end in 0..whole.len() {
-            let error = Exchange.read_request(&PROTOCOL, &mut Cursor::new(&whole[..end])).await.unwrap_err();
+            let error = exchange.read_request(&PROTOCOL, &mut Cursor::new(&whole[..end])).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{end}");
             if end > 0 {
                 let answer = [&[DONE], &whole[..end]].concat();
@@ -180,17 +256,59 @@ mod tests {
         }
     }
 
+    fn sized(length: usize) -> Vec<u8> {
+        [&(length as u32).to_le_bytes()[..], &vec![7; length]].concat()
+    }
+
     #[tokio::test]
-    async fn requests_and_answers_end_at_their_limit() {
-        let sized = |length: usize| [&(length as u32).to_le_bytes()[..], &vec![7; length]].concat();
-        let longest = sized(REQUEST_BYTES_MAX);
-        let read = Exchange.read_request(&PROTOCOL, &mut Cursor::new(&longest)).await.unwrap();
-        assert_eq!(read.len(), REQUEST_BYTES_MAX);
-        let longer = sized(10 * REQUEST_BYTES_MAX);
-        let read = Exchange.read_request(&PROTOCOL, &mut Cursor::new(&longer)).await.unwrap();
-        assert_eq!(read.len(), REQUEST_BYTES_MAX + 1);
-        let answer = [&[DONE], &sized(ANSWER_BYTES_MAX + 1)[..]].concat();
-        let error = Exchange.read_response(&PROTOCOL, &mut Cursor::new(&answer)).await.unwrap_err();
-        assert!(is_too_long(&error), "{error}");
+    async fn requests_and_answers_end_at_the_limit_of_their_service() {
+        for service in
+            [Service::Registry, Service::Liveness, Service::Forward, Service::Query, Service::Write]
+        {
+            let mut exchange = exchange(service);
+            let longest = sized(request_bytes_max(service));
+            let read = exchange.read_request(&PROTOCOL, &mut Cursor::new(&longest)).await.unwrap();
+            assert_eq!(whole(read).len(), request_bytes_max(service));
+            let longer = sized(request_bytes_max(service) + 1);
+            let read = exchange.read_request(&PROTOCOL, &mut Cursor::new(&longer)).await.unwrap();
+            assert!(matches!(read, Asked::TooLong), "{service:?}");
+            let answer = [&[DONE], &sized(answer_bytes_max(service))[..]].concat();
+            let read = exchange.read_response(&PROTOCOL, &mut Cursor::new(&answer)).await.unwrap();
+            assert!(matches!(read, Answer::Done(body) if body.len() == answer_bytes_max(service)));
+            let answer = [&[DONE], &sized(answer_bytes_max(service) + 1)[..]].concat();
+            let error = exchange.read_response(&PROTOCOL, &mut Cursor::new(&answer)).await.unwrap_err();
+            assert!(is_too_long(&error), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn long_requests_share_what_all_of_them_may_take() {
+        let room = Room::default();
+        let longest = sized(request_bytes_max(Service::Write));
+        let mut held = Vec::new();
+        let refused = loop {
+            // Each connection and each service has a reader of its own; the room is the node's.
+            let service = if held.len() % 2 == 0 { Service::Write } else { Service::Query };
+            let mut exchange = Exchange::new(service, room.clone());
+            match exchange.read_request(&PROTOCOL, &mut Cursor::new(&longest)).await.unwrap() {
+                Asked::Whole(body) => held.push(body),
+                other => break other,
+            }
+        };
+        assert!(matches!(refused, Asked::NoRoom), "{refused:?}");
+        let bytes: usize = held.iter().map(|body| body.bytes.len()).sum();
+        assert!(bytes <= LONG_REQUESTS_BYTES_MAX && bytes > LONG_REQUESTS_BYTES_MAX * 9 / 10, "{bytes}");
+        let mut exchange = Exchange::new(Service::Write, room);
+        let short = sized(REQUEST_BYTES_MAX);
+        let read = exchange.read_request(&PROTOCOL, &mut Cursor::new(&short)).await.unwrap();
+        assert!(matches!(read, Asked::Whole(_)), "a short one needs no room");
+        held.pop();
+        let read = exchange.read_request(&PROTOCOL, &mut Cursor::new(&longest)).await.unwrap();
+        assert!(matches!(read, Asked::Whole(_)));
+        // One that is cut while it is read gives its share back.
+        drop(read);
+        exchange.read_request(&PROTOCOL, &mut Cursor::new(&longest[..9])).await.unwrap_err();
+        let read = exchange.read_request(&PROTOCOL, &mut Cursor::new(&longest)).await.unwrap();
+        assert!(matches!(read, Asked::Whole(_)));
     }
 }

@@ -2,14 +2,37 @@
 
 use std::time::Duration;
 
+use assetmesh_protocol::codec::LONG_BYTES_MAX;
+
 use super::Service;
 
 // Messages.
 
-/// Longest request to a peer, in bytes: one registry record or one query is far shorter.
+/// Longest request to a peer, in bytes: one registry record or some claims are far shorter.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// Longest answer of a peer, in bytes: a round of anti-entropy has at most 256 KiB, a page of rows about a MiB.
+/// Longest answer of a peer, in bytes: a round of anti-entropy has at most 256 KiB.
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of requests above [`REQUEST_BYTES_MAX`] that are read and answered at once. 32 MiB: sixteen of the longest, and
+/// a long filter or description is rare. The next is told "busy" before it is read.
+pub(super) const LONG_REQUESTS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Longest request to a service, in bytes: a filter or a change may be as long as a client's body.
+#[must_use]
+pub const fn request_bytes_max(service: Service) -> usize {
+    match service {
+        Service::Query | Service::Write => LONG_BYTES_MAX,
+        Service::Registry | Service::Liveness | Service::Forward => REQUEST_BYTES_MAX,
+    }
+}
+
+/// Longest answer of a service, in bytes: a page of rows has about a MiB, but one row may be longer.
+#[must_use]
+pub const fn answer_bytes_max(service: Service) -> usize {
+    match service {
+        Service::Query => LONG_BYTES_MAX,
+        Service::Registry | Service::Liveness | Service::Forward | Service::Write => ANSWER_BYTES_MAX,
+    }
+}
 /// Longest frame of gossip, in bytes: some messages of one record each (about 10 KiB) and their control part.
 pub(super) const GOSSIP_FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Longest gossip message, in bytes: what leaves room for the frame around it.
@@ -65,6 +88,11 @@ pub(super) const DIALS_AT_ONCE: usize = 16;
 pub(super) const LINKS_SOUGHT: usize = 16;
 /// Dials at once of peers that the node merely heard of, so that lies about addresses cost others little.
 pub(super) const HINTED_DIALS_AT_ONCE: usize = 4;
+/// How long a link that was made for a question or a transfer is kept unused, once there are [`LINKS_SOUGHT`]. Two clients
+/// of the same content seldom come ten minutes apart, and a link costs two pings a second.
+pub(super) const BORROWED_LINK: Duration = Duration::from_secs(600);
+/// Those who wait for links at once. The next are told "busy".
+pub(super) const LINK_WAITERS_MAX: usize = 1024;
 /// First wait after a failed dial; it doubles.
 pub(super) const REDIAL_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait for a wanted peer: it must be back within 5 s of its return.
@@ -148,11 +176,11 @@ pub(super) const fn request_rate(service: Service) -> Rate {
 
 // Work at once.
 
-/// Questions to the swarm that wait for its loop; each is at most 64 KiB.
+/// Questions to the swarm that wait for its loop; few are longer than 64 KiB.
 pub(super) const MAILBOX: usize = 256;
 /// Requests of one peer that are being answered. The next is told "busy".
 pub(super) const ANSWERING_PER_PEER_MAX: usize = 32;
-/// Requests in all that are being answered: at most 64 KiB each.
+/// Requests in all that are being answered: at most 64 KiB each, and [`LONG_REQUESTS_BYTES_MAX`] for longer ones.
 pub(super) const ANSWERING_MAX: usize = 256;
 /// Requests to one peer that wait for their answer. A stalled peer holds no more than these.
 pub(super) const ASKING_PER_PEER_MAX: usize = 32;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use assetmesh_protocol::network::{NetworkId, NetworkName};
 use libp2p::pnet::PreSharedKey;
 
 /// The file has about 100 bytes; anything much longer is not one.
@@ -45,6 +46,15 @@ pub enum NetworkKeyError {
         /// What is wrong.
         reason: &'static str,
     },
+}
+
+/// What everything in a federation is bound to: its name, and its key if it is closed.
+///
+/// # Errors
+/// When the key file cannot be used.
+pub fn network_id(name: &NetworkName, key_file: Option<&Path>) -> Result<NetworkId, NetworkKeyError> {
+    let key = key_file.map(NetworkKey::load).transpose()?;
+    Ok(NetworkId::new(name, key.map(|key| key.hash()).as_ref()))
 }
 
 impl NetworkKey {

@@ -2,6 +2,7 @@
 //! await, and no chance but the seed it is given.
 
 mod book;
+mod borrow;
 mod conduct;
 mod dial;
 mod dice;
@@ -16,10 +17,12 @@ use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 
 pub(super) use book::Remembered;
+pub(super) use borrow::Borrow;
 
 use super::address::Address;
 use super::{Link, LinkEvent, Offence, Service, limits};
 use book::{Book, Source};
+use borrow::Borrowed;
 use conduct::Conduct;
 use dice::Dice;
 use links::{Connected, Remedy};
@@ -119,6 +122,7 @@ pub(super) struct State {
     bootstrap: Vec<Bootstrap>,
     book: Book,
     connected: Connected,
+    borrowed: Borrowed,
     conduct: Conduct,
     dice: Dice,
     cache_due: Option<Instant>,
@@ -155,6 +159,7 @@ impl State {
             bootstrap: bootstrap.collect(),
             book,
             connected: Connected::default(),
+            borrowed: Borrowed::default(),
             conduct: Conduct::default(),
             dice: Dice::new(seed),
             cache_due: None,
@@ -251,6 +256,7 @@ impl State {
                 }
             });
         }
+        self.give_back(now, out);
         self.dial(now, out);
         if self.cache_due.is_some_and(|due| due <= now) {
             self.cache_due = None;

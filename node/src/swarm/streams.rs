@@ -1,11 +1,10 @@
-//! Streams for those above: opened to a linked peer, or taken from one and handed to the mailbox that is attached.
+//! Streams for those above: opened to a peer, or taken from one and handed to the mailbox that is attached.
 //! What they carry is not its business.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use assetmesh_protocol::ids::NodeKey;
 use futures_util::{AsyncRead, AsyncWrite, StreamExt};
@@ -83,13 +82,11 @@ impl Opener {
     }
 
     /// Opens a stream to a peer that is linked: to another one the library would dial without end and say nothing.
-    pub(super) async fn open(mut self, peer: NodeKey, within: Duration) -> Result<PeerStream, Error> {
-        let opened = self.control.open_stream(peer_id(peer), self.protocol);
-        match tokio::time::timeout(within, opened).await {
-            Err(_) => Err(Error::Timeout(within)),
-            Ok(Ok(stream)) => Ok(PeerStream(stream)),
-            Ok(Err(OpenStreamError::UnsupportedProtocol(_))) => Err(Error::Refused),
-            Ok(Err(error)) => Err(Error::Unreachable(error.to_string())),
+    pub(super) async fn open(mut self, peer: NodeKey) -> Result<PeerStream, Error> {
+        match self.control.open_stream(peer_id(peer), self.protocol).await {
+            Ok(stream) => Ok(PeerStream(stream)),
+            Err(OpenStreamError::UnsupportedProtocol(_)) => Err(Error::Refused),
+            Err(error) => Err(Error::Unreachable(error.to_string())),
         }
     }
 }

@@ -65,6 +65,27 @@ fn what_is_stored_on_one_node_is_the_same_from_another_at_once() {
 }
 
 #[test]
+fn what_is_as_long_as_one_node_takes_goes_through_any_node() {
+    let cluster = three();
+    let long = "x".repeat(1_000_000);
+    create(&cluster, 0, "long", &json!({"text": long}));
+    let mut far = cluster.api(2);
+    let found = far.find("long:1-t").unwrap().json().unwrap();
+    assert_eq!(found["data"]["asset_metadata"]["text"], json!(long));
+
+    let many: Vec<String> = (0..999).map(|n| format!("{n:064}")).chain(["long".to_owned()]).collect();
+    let listed = query(&cluster, 2, "timeout_ms=10000", &json!({"asset_name": {"$in": many}}));
+    let complete = listed.json().unwrap()["federation"]["complete"].clone();
+    assert_eq!((uris(&listed), complete), (vec!["long:1-t".to_owned()], json!(true)));
+
+    let longer = json!({"asset_metadata": {"text": "y".repeat(1_040_000)}});
+    let updated = far.call(&Request::json(Method::Put, "/asset/long:1-t", &longer)).unwrap();
+    assert_eq!(updated.status, 200, "{}", updated.text());
+    let found = far.find("long:1-t").unwrap().json().unwrap();
+    assert_eq!(found["data"]["asset_metadata"], longer["asset_metadata"]);
+}
+
+#[test]
 fn the_answer_of_any_node_is_that_of_one_node_with_all_assets() {
     let cluster = three();
     let (documents, cases) = union_cases();
@@ -90,9 +111,11 @@ fn the_answer_of_any_node_is_that_of_one_node_with_all_assets() {
 
 /// The numbers of all documents that match, page by page.
 fn paged(cluster: &Cluster, at: usize, filter: &str, sort: Option<&str>, limit: usize) -> Vec<usize> {
-    let mut api = cluster.api(at);
     let (mut found, mut cursor) = (Vec::new(), None::<String>);
+    // Each page comes from another node.
+    let mut nodes = (0..cluster.len()).cycle().skip(at);
     loop {
+        let mut api = cluster.api(nodes.next().unwrap());
         let mut target = format!("/assets?timeout_ms=10000&limit={limit}");
         for (name, value) in [("sort", sort), ("cursor", cursor.as_deref())] {
             if let Some(value) = value {
@@ -113,6 +136,33 @@ fn paged(cluster: &Cluster, at: usize, filter: &str, sort: Option<&str>, limit: 
             return found;
         }
     }
+}
+
+#[test]
+fn a_page_of_the_registry_goes_on_at_another_node() {
+    let cluster = three();
+    let mut api = cluster.api(0);
+    for n in 0..5 {
+        let entry = json!({"asset_registry_name": format!("r{n}"), "asset_registry_tags": ["paged"]});
+        let created = api.call(&Request::json(Method::Post, "/asset_registry", &entry)).unwrap();
+        assert_eq!(created.status, 201, "{}", created.text());
+    }
+    let filter = json!({"asset_registry_tags": "paged"});
+    let page = |at: usize, cursor: &str| {
+        let target = format!("/asset_registries?sort=asset_registry_name&limit=2&cursor={cursor}");
+        let answer = cluster.api(at).call(&Request::json(Method::Post, target, &filter)).unwrap();
+        (answer.status == 200).then(|| answer.json().unwrap())
+    };
+    let all_there = |at| page(at, "").is_some_and(|answer| answer["data"][1]["asset_registry_name"] == "r1");
+    assert!(wait_until(SOON, || (all_there(1) && all_there(2)).then_some(())).is_some());
+    let (mut names, mut cursor) = (Vec::new(), String::new());
+    for at in [0, 1, 2] {
+        let answer = page(at, &cursor).expect("any node takes the cursor");
+        let rows = answer["data"].as_array().unwrap();
+        names.extend(rows.iter().map(|row| row["asset_registry_name"].as_str().unwrap().to_owned()));
+        cursor = answer["next_cursor"].as_str().unwrap_or_default().to_owned();
+    }
+    assert_eq!((names.join(" "), cursor), ("r0 r1 r2 r3 r4".to_owned(), String::new()));
 }
 
 fn signal(node: &NodeProcess, signal: Signal) {
@@ -222,7 +272,7 @@ fn an_asset_is_changed_and_deleted_through_any_node() {
     for (patch, status, code) in [
         (json!({"asset_name": "taken"}), 409, "conflict"),
         (json!({"asset_id": "x"}), 400, "read_only"),
-        (json!({"asset_metadata": "x".repeat(100 * 1024)}), 413, "too_large"),
+        (json!({"asset_metadata": "x".repeat(1024 * 1024)}), 413, "too_large"),
     ] {
         let refused = cluster.api(2).update("cat:1-t", &patch).unwrap();
         assert_eq!((refused.status, &refused.json().unwrap()["code"]), (status, &json!(code)));

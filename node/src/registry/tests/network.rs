@@ -114,7 +114,7 @@ impl Fake {
             }
         };
         let (answer, answered) = oneshot::channel();
-        inlet.try_send(Request { from: self.me, body, answer }).map_err(|_| Error::Busy)?;
+        inlet.try_send(Request { from: self.me, body, answer, room: None }).map_err(|_| Error::Busy)?;
         answered.await.map_err(|_| Error::Refused)
     }
 }

@@ -17,7 +17,7 @@ use crate::swarm::behaviour::{BehaviourEvent, Names};
 use crate::swarm::exchange::Answer;
 use crate::swarm::metrics::Metrics;
 use crate::swarm::tests::kit::{self, Member, settings, within};
-use crate::swarm::{ANSWER_BYTES_MAX, Error, Offence, REQUEST_BYTES_MAX, Service, limits};
+use crate::swarm::{Error, Offence, REQUEST_BYTES_MAX, Service, limits};
 
 /// A node of the same federation without any of the manners.
 struct Rogue {
@@ -78,7 +78,7 @@ async fn a_request_that_is_too_long_is_not_read_and_counts_as_an_offence() {
     rogue.connected().await;
     let victim_id = rogue.victim;
     let requests = rogue.generation.swarm.behaviour_mut().requests(Service::Registry);
-    requests.send_request(&victim_id, vec![1; REQUEST_BYTES_MAX + 1]);
+    requests.send_request(&victim_id, vec![1; REQUEST_BYTES_MAX + 1].into());
     rogue.meanwhile(|| victim.swarm.metrics().offences(Offence::Oversized) == 1).await;
 }
 
@@ -93,7 +93,7 @@ async fn an_answer_that_is_too_long_is_not_read_and_counts_as_an_offence() {
         loop {
             let SwarmEvent::Behaviour(BehaviourEvent::Query(event)) = rogue.next().await else { continue };
             if let Event::Message { message: Message::Request { channel, .. }, .. } = event {
-                let answer = Answer::Done(vec![1; ANSWER_BYTES_MAX + 1]);
+                let answer = Answer::Done(vec![1; limits::answer_bytes_max(Service::Query) + 1]);
                 let requests = rogue.generation.swarm.behaviour_mut().requests(Service::Query);
                 requests.send_response(channel, answer).unwrap();
             }

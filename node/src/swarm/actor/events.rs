@@ -37,13 +37,16 @@ impl Running<'_> {
                 tracing::debug!(%peer_id, ?cause, "connection closed");
                 if let Some(peer) = node_key(&peer_id) {
                     self.happened(Input::Closed { peer, connection: connection_id });
+                    if !self.shared.state.is_connected(&peer) {
+                        self.waiting.lost(&peer);
+                    }
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.shared.metrics.dialled(false);
                 if let Some(target) = self.dials.remove(&connection_id) {
                     tracing::debug!(?target, %error, "dial failed");
-                    self.happened(Input::Missed { target, missed: missed(&error) });
+                    self.missed(target, missed(&error));
                 }
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {

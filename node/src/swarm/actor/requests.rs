@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use super::Reply;
 use super::running::Running;
 use crate::swarm::address::{node_key, peer_id};
-use crate::swarm::exchange::{Answer, is_too_long};
+use crate::swarm::exchange::{Answer, Asked as Incoming, is_too_long};
 use crate::swarm::metrics::Metrics;
-use crate::swarm::{ANSWER_BYTES_MAX, Error, Offence, REQUEST_BYTES_MAX, Request, Service, limits};
+use crate::swarm::{Error, Offence, Request, Service, limits};
 
 /// Requests to peers that wait for their answers.
 #[derive(Debug, Default)]
@@ -85,12 +85,14 @@ impl Running<'_> {
             answer_asker(&self.shared.metrics, service, Some(reply), Err(error));
             return;
         }
+        let now = self.shared.now();
+        self.shared.state.used(now, peer);
         let requests = self.generation.swarm.behaviour_mut().requests(service);
-        let id = requests.send_request_with_addresses(&peer_id(peer), body, addresses);
+        let id = requests.send_request_with_addresses(&peer_id(peer), body.into(), addresses);
         self.asking.add(service, id, peer, reply);
     }
 
-    pub(super) fn request_event(&mut self, service: Service, event: Event<Vec<u8>, Answer>) {
+    pub(super) fn request_event(&mut self, service: Service, event: Event<Incoming, Answer>) {
         match event {
             Event::Message { peer, message, .. } => match message {
                 Message::Request { request, channel, .. } => {
@@ -155,8 +157,14 @@ impl Running<'_> {
     }
 
     /// Hands a peer's request up, or answers at once that nobody takes it.
-    fn asked(&mut self, service: Service, peer: NodeKey, body: Vec<u8>, channel: ResponseChannel<Answer>) {
-        match self.hand_over(service, peer, body) {
+    fn asked(
+        &mut self,
+        service: Service,
+        peer: NodeKey,
+        request: Incoming,
+        channel: ResponseChannel<Answer>,
+    ) {
+        match self.hand_over(service, peer, request) {
             Ok(answer) => {
                 *self.answering_for.entry(peer).or_default() += 1;
                 self.answering.push(Box::pin(async move {
@@ -172,12 +180,16 @@ impl Running<'_> {
         &mut self,
         service: Service,
         from: NodeKey,
-        body: Vec<u8>,
+        request: Incoming,
     ) -> Result<oneshot::Receiver<Vec<u8>>, Answer> {
-        if body.len() > REQUEST_BYTES_MAX {
-            self.offended(from, Offence::Oversized);
-            return Err(Answer::Refused);
-        }
+        let body = match request {
+            Incoming::Whole(body) => body,
+            Incoming::NoRoom => return Err(Answer::Busy),
+            Incoming::TooLong => {
+                self.offended(from, Offence::Oversized);
+                return Err(Answer::Refused);
+            }
+        };
         let now = self.shared.now();
         if !self.shared.state.may_ask(now, from, service) {
             // What clients ask for comes as fast as they ask: the peer that hands it on is not to blame.
@@ -193,7 +205,7 @@ impl Running<'_> {
         let (answer, answered) = oneshot::channel();
         let attached = self.shared.attached.borrow();
         let to = attached.services.get(&service).ok_or(Answer::Refused)?;
-        match to.try_send(Request { from, body, answer }) {
+        match to.try_send(Request { from, body: body.bytes, answer, room: body.room }) {
             Ok(()) => Ok(answered),
             Err(TrySendError::Full(_)) => Err(Answer::Busy),
             Err(TrySendError::Closed(_)) => Err(Answer::Refused),
@@ -220,7 +232,7 @@ impl Running<'_> {
 
 async fn awaited(service: Service, answer: oneshot::Receiver<Vec<u8>>) -> Answer {
     match tokio::time::timeout(limits::ANSWER_WITHIN, answer).await {
-        Ok(Ok(body)) if body.len() <= ANSWER_BYTES_MAX => Answer::Done(body),
+        Ok(Ok(body)) if body.len() <= limits::answer_bytes_max(service) => Answer::Done(body),
         Ok(Ok(body)) => {
             let (service, bytes) = (service.name(), body.len());
             tracing::error!(service, bytes, "an answer is longer than may be sent");

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::build::{Blueprint, Generation};
 use super::gossip::Judging;
 use super::requests::{Answering, Asking};
+use super::waiting::Waiting;
 use super::{Command, Shared};
 use crate::swarm::address::{Address, peer_id};
 use crate::swarm::state::{Input, Missed, Output, Remembered, Target};
@@ -42,6 +43,7 @@ pub(super) struct Running<'a> {
     /// Lookups that the state asked for, and bounded by it.
     pub(super) lookups: HashMap<QueryId, NodeKey>,
     pub(super) asking: Asking,
+    pub(super) waiting: Waiting,
     pub(super) answering: FuturesUnordered<Answering>,
     /// How many requests of each peer are being answered.
     pub(super) answering_for: BTreeMap<NodeKey, usize>,
@@ -60,6 +62,7 @@ impl<'a> Running<'a> {
             dials: HashMap::new(),
             lookups: HashMap::new(),
             asking: Asking::default(),
+            waiting: Waiting::default(),
             answering: FuturesUnordered::new(),
             answering_for: BTreeMap::new(),
             judging: FuturesUnordered::new(),
@@ -117,6 +120,11 @@ impl<'a> Running<'a> {
                 reply.send(self.publish(bytes)).ok();
             }
             Command::Request { peer, service, body, reply } => self.ask(peer, service, body, reply),
+            Command::Link { peer, reply } => self.link(peer, reply),
+            Command::Using(peer) => {
+                let now = self.shared.now();
+                self.shared.state.used(now, peer);
+            }
             Command::Know { peer, addresses } => {
                 self.happened(Input::Know { peer, addresses: declared(peer, &addresses) });
             }
@@ -129,6 +137,7 @@ impl<'a> Running<'a> {
     fn tick(&mut self) {
         self.happened(Input::Tick);
         self.asking.tidy();
+        self.waiting.tidy();
         let now = self.shared.now();
         if now.saturating_duration_since(self.links_shown) >= limits::LINKS_EVERY {
             self.links_shown = now;
@@ -150,7 +159,7 @@ impl<'a> Running<'a> {
         });
     }
 
-    fn perform(&mut self, outputs: Vec<Output>) {
+    pub(super) fn perform(&mut self, outputs: Vec<Output>) {
         let mut changed = false;
         for output in outputs {
             let swarm = &mut self.generation.swarm;
@@ -181,6 +190,11 @@ impl<'a> Running<'a> {
                 Output::Tell(event) => {
                     changed |= !matches!(event, LinkEvent::Heard { .. });
                     self.shared.tell(event);
+                    match event {
+                        LinkEvent::Up { peer } => self.waiting.linked(&peer),
+                        LinkEvent::Down { peer } => self.waiting.lost(&peer),
+                        LinkEvent::Heard { .. } => {}
+                    }
                 }
                 Output::Remember(peers) => self.remember(peers),
             }
@@ -206,7 +220,7 @@ impl<'a> Running<'a> {
             }
             Err(error) => {
                 tracing::debug!(?target, %error, "not dialled");
-                self.happened(Input::Missed { target, missed: Missed::Nobody });
+                self.missed(target, Missed::Nobody);
             }
         }
     }

@@ -69,6 +69,10 @@ impl World {
         self.handle(Input::Want(peers.iter().copied().collect()));
     }
 
+    fn borrow(&mut self, peer: NodeKey) -> Borrow {
+        self.state.borrow(self.now, peer)
+    }
+
     fn block(&mut self, peers: &[NodeKey]) -> Vec<Output> {
         self.handle(Input::Block(peers.iter().copied().collect()))
     }
@@ -390,4 +394,64 @@ fn pings_of_a_peer_that_has_not_shown_where_it_belongs_are_not_told() {
     world.handle(Input::Identified { peer: GREATER, ours: true, addresses: Vec::new() });
     let rtt = secs(1);
     assert_eq!(world.handle(heard()), [Output::Tell(LinkEvent::Heard { peer: GREATER, rtt })]);
+}
+
+#[test]
+fn a_link_that_is_needed_is_dialled_at_once_and_once() {
+    let mut world = World::new(&[], Vec::new());
+    assert_eq!(world.borrow(GREATER), Borrow::Unreachable("no address of it is known"));
+    world.know(GREATER);
+    let begun = Borrow::Coming(vec![Output::Dial { target: Target::Peer(GREATER), addresses: vec![at(6)] }]);
+    assert_eq!(world.borrow(GREATER), begun);
+    assert_eq!(world.borrow(GREATER), Borrow::Coming(Vec::new()));
+    let connection = world.open(GREATER, Some(Target::Peer(GREATER)));
+    assert_eq!(world.borrow(GREATER), Borrow::Coming(Vec::new()), "it has not said where it belongs");
+    world.handle(Input::Identified { peer: GREATER, ours: true, addresses: Vec::new() });
+    assert_eq!(world.borrow(GREATER), Borrow::Linked);
+    world.handle(Input::Closed { peer: GREATER, connection });
+    assert!(matches!(world.borrow(GREATER), Borrow::Coming(dials) if dials.len() == 1));
+    world.miss(Target::Peer(GREATER));
+    assert_eq!(world.borrow(GREATER), Borrow::Unreachable("it did not answer a moment ago"));
+    world.block(&[GREATER]);
+    assert_eq!(world.borrow(GREATER), Borrow::Unreachable("it is refused"));
+}
+
+#[test]
+fn so_many_links_are_made_at_once_and_no_more() {
+    let mut world = World::new(&[], Vec::new());
+    for number in 0..=limits::DIALS_AT_ONCE {
+        world.know(key(number));
+    }
+    let begun = (0..=limits::DIALS_AT_ONCE).map(|number| world.borrow(key(number)));
+    let begun: Vec<Borrow> = begun.collect();
+    assert!(begun[..limits::DIALS_AT_ONCE].iter().all(|begun| matches!(begun, Borrow::Coming(_))));
+    assert_eq!(begun[limits::DIALS_AT_ONCE], Borrow::Busy);
+}
+
+#[test]
+fn a_link_is_given_back_when_it_is_unused_unwanted_and_not_needed() {
+    let mut world = World::new(&[], Vec::new());
+    let links: Vec<NodeKey> = (0..limits::LINKS_SOUGHT + 2).map(key).collect();
+    let mut connections = Vec::new();
+    for peer in &links {
+        world.know(*peer);
+        world.borrow(*peer);
+        connections.push((*peer, world.link(*peer, Some(Target::Peer(*peer)))));
+    }
+    world.want(&links[..1]);
+    let mut given_back_after_half_the_time = || {
+        world.elapse(limits::BORROWED_LINK / 2);
+        for (peer, connection) in connections.iter().copied() {
+            world.handle(Input::Heard { peer, connection, rtt: secs(0) });
+        }
+        world.state.used(world.now - secs(1), links[1]);
+        world.tick().into_iter().filter(|output| matches!(output, Output::Cut(_))).collect::<Vec<_>>()
+    };
+    assert_eq!(given_back_after_half_the_time(), []);
+    let cut = given_back_after_half_the_time();
+    assert_eq!(
+        cut,
+        [Output::Cut(links[2]), Output::Cut(links[3])],
+        "what is above the links that are sought"
+    );
 }

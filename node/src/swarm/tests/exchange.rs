@@ -61,6 +61,32 @@ async fn the_longest_request_and_answer_pass_and_longer_ones_do_not() {
 }
 
 #[tokio::test]
+async fn a_stream_to_a_peer_without_a_link_makes_one() {
+    let (asker, peer) = (Member::start(settings()).await, Member::start(settings()).await);
+    let unknown = asker.swarm.open_stream(peer.key, WITHIN).await.unwrap_err();
+    assert!(matches!(unknown, Error::Unreachable(_)), "{unknown:?}");
+    let (to, mut streams) = tokio::sync::mpsc::channel(64);
+    peer.swarm.attach_streams(to);
+    asker.swarm.know(peer.key, peer.swarm.listen_addrs()).await;
+    // All of them wait for the same dial.
+    let opened: FuturesUnordered<_> = (0..20).map(|_| asker.swarm.open_stream(peer.key, WITHIN)).collect();
+    let opened: Vec<_> = within(opened.collect()).await;
+    assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    drop(opened);
+    assert_eq!(within(streams.recv()).await.unwrap().from, asker.key);
+}
+
+#[tokio::test]
+async fn a_stream_to_a_peer_that_is_gone_fails_at_once() {
+    let (asker, peer) = (Member::start(settings()).await, Member::start(settings()).await);
+    let (key, addresses) = (peer.key, peer.swarm.listen_addrs());
+    drop(peer.stop().await);
+    asker.swarm.know(key, addresses).await;
+    let failed = within(asker.swarm.open_stream(key, WITHIN * 2)).await.unwrap_err();
+    assert!(matches!(failed, Error::Unreachable(_)), "{failed:?}");
+}
+
+#[tokio::test]
 async fn a_request_that_nobody_takes_is_refused() {
     let (asker, peer) = pair().await;
     let ask = || within(asker.swarm.request(peer.key, Service::Forward, vec![1], WITHIN));
