@@ -17,7 +17,9 @@ pub(crate) use self::federation::{
     RegistryUpdateArgs, RegistryVerb, UnblockArgs,
 };
 use crate::edits::{MetaEdit, PathEdit};
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
+use crate::value::{
+    ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, PublicUrl, RemoteWrites, Span,
+};
 
 /// A federation of asset databases without a centre.
 #[derive(Debug, Parser)]
@@ -119,7 +121,7 @@ pub(crate) struct NodeRunArgs {
     pub(crate) probe: Option<ProbeReach>,
     /// The URL at which others reach this node, if it is not the bound address [env: ASSETMESH_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
-    pub(crate) public_url: Option<NodeUrl>,
+    pub(crate) public_url: Option<PublicUrl>,
     /// A name for people [env: ASSETMESH_NAME]
     #[arg(long)]
     pub(crate) name: Option<String>,

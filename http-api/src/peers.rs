@@ -5,7 +5,7 @@
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -13,12 +13,14 @@ use crate::app::App;
 use crate::error::{ApiError, Refusal};
 use crate::extract::JsonText;
 use crate::operator::{Blocked, ClientAddr};
+use crate::params::Params;
 use crate::schema::{Any, BlockedAnswer, ForgottenAnswer, Operating, PeersAnswer};
 
 /// Every other node of the federation, alive or not.
 #[utoipa::path(get, path = "/v1/peers", tag = "node",
     responses((status = 200, description = "The peers", body = PeersAnswer), Any))]
-pub(crate) async fn list(State(app): State<App>) -> Result<Response, ApiError> {
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    Params::none(uri.query())?;
     Ok(Answer::new().member("data", &app.node.peers())?.send(StatusCode::OK))
 }
 
@@ -29,9 +31,11 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Response, ApiError> {
 pub(crate) async fn block(
     State(app): State<App>,
     Extension(client): Extension<ClientAddr>,
+    uri: Uri,
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
     client.must_be_operator()?;
+    Params::none(uri.query())?;
     let wanted: Blocked = serde_json::from_slice(&text)
         .map_err(|error| ApiError::bad_request("bad_json", format!("not a list of peers: {error}")))?;
     app.node.block(&wanted.assets_db_ids).await.map_err(|unknown| {
@@ -52,8 +56,10 @@ pub(crate) async fn forget(
     State(app): State<App>,
     Extension(client): Extension<ClientAddr>,
     Path(id): Path<String>,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     client.must_be_operator()?;
+    Params::none(uri.query())?;
     app.node.forget(&id).await?;
     let told = json!({"message": "Peer forgotten", "assets_db_id": id});
     Ok(Answer::new().member("data", &told)?.send(StatusCode::OK))

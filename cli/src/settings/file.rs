@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
+use crate::value::{
+    ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, PublicUrl, RemoteWrites, Span,
+};
 
 /// Everything that may stand in the file. An unknown key is an error with its line.
 #[derive(Debug, Default, Deserialize)]
@@ -30,7 +32,7 @@ pub(crate) struct FileSettings {
 pub(crate) struct NodeSection {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) http: Option<Listen>,
-    pub(crate) public_url: Option<NodeUrl>,
+    pub(crate) public_url: Option<PublicUrl>,
     pub(crate) name: Option<String>,
     pub(crate) labels: Option<Vec<String>>,
 }

@@ -187,7 +187,7 @@ impl Transfer {
     }
 
     fn start(&mut self, job: JobId, provider: NodeKey, range: Range<u64>) {
-        tracing::debug!(asset_id = %self.order.id, provider = %provider.assets_db_id(), ?range, "asking for a range");
+        tracing::debug!(asset_id = %self.order.id, assets_db_id = %provider.assets_db_id(), ?range, "asking for a range");
         let (shared, tell) = (Arc::clone(&self.shared), self.tell.clone());
         let (id, size) = (self.order.id, self.order.size);
         let task = self.tasks.spawn(async move {
@@ -228,16 +228,16 @@ impl Transfer {
         self.trouble = format!("the last provider, {named}, was given up: {fault}");
         match fault {
             Fault::Busy => {
-                tracing::debug!(asset_id = %id, provider = %named, "a provider is busy");
+                tracing::debug!(asset_id = %id, assets_db_id = %named, "a provider is busy");
                 return Trouble::Busy;
             }
             Fault::Absent | Fault::Refused | Fault::Lost(_) => {
-                tracing::info!(asset_id = %id, provider = %named, "a provider is given up: {fault}");
+                tracing::info!(asset_id = %id, assets_db_id = %named, "a provider is given up: {fault}");
                 return Trouble::Lost;
             }
             Fault::Stalled(_) => {
                 self.shared.metrics.stalls.inc();
-                tracing::warn!(asset_id = %id, provider = %named, "a provider is given up: {fault}");
+                tracing::warn!(asset_id = %id, assets_db_id = %named, "a provider is given up: {fault}");
             }
             Fault::False(_) => self.shared.blame(provider, &id, &fault.to_string()).await,
         }

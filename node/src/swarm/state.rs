@@ -9,6 +9,7 @@ mod dice;
 mod links;
 mod pace;
 mod retry;
+mod stranded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -124,6 +125,8 @@ pub(super) struct State {
     connected: Connected,
     conduct: Conduct,
     pace: Pace,
+    /// When it was last told that nobody answers.
+    stranded: Option<Instant>,
     dice: Dice,
     cache_due: Option<Instant>,
     cache_written: Option<Instant>,
@@ -161,6 +164,7 @@ impl State {
             connected: Connected::default(),
             conduct: Conduct::default(),
             pace: Pace::default(),
+            stranded: None,
             dice: Dice::new(seed),
             cache_due: None,
             cache_written: None,
