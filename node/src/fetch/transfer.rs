@@ -216,7 +216,10 @@ impl Transfer {
                     (Some(provider), Some(fault)) => Some(self.trouble(provider, &fault).await),
                     _ => None,
                 };
-                self.happened(Input::Ended { job, trouble })
+                let goes_on = self.happened(Input::Ended { job, trouble });
+                // Before others bring the rest: who waited for it asks then who was given up.
+                self.show();
+                goes_on
             }
         }
     }
