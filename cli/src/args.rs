@@ -21,7 +21,9 @@ pub(crate) use self::federation::{
 };
 pub(crate) use self::worker::{WorkerRunArgs, WorkerVerb};
 use crate::edits::{MetaEdit, PathEdit};
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, RemoteWrites, Span};
+use crate::value::{
+    ByteSize, Listen, LogFormat, Network, NodeUrl, ProbeReach, PublicUrl, RemoteWrites, Span,
+};
 
 /// A federation of asset databases without a centre.
 #[derive(Debug, Parser)]
@@ -136,7 +138,7 @@ pub(crate) struct NodeRunArgs {
     pub(crate) probe: Option<ProbeReach>,
     /// The URL at which others reach this node, if it is not the bound address [env: ASSETMESH_PUBLIC_URL]
     #[arg(long, value_name = "URL")]
-    pub(crate) public_url: Option<NodeUrl>,
+    pub(crate) public_url: Option<PublicUrl>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
     /// A name for people [env: ASSETMESH_NAME]

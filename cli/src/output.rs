@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::args::OutputArgs;
 use crate::exit::StdoutClosed;
 
+/// What a name or a list of tags needs in a table; `--json` shows all.
+const CELL_CHARS_MAX: usize = 48;
+
 /// How the user wants to be told things.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -100,6 +103,15 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
+/// Text from elsewhere for a cell of a table: harmless, and cut, so that one long text does not push all others away.
+pub(crate) fn cell(text: &str) -> String {
+    let shown = printable(text);
+    match shown.char_indices().nth(CELL_CHARS_MAX) {
+        None => shown,
+        Some((end, _)) => format!("{}…", &shown[..end]),
+    }
+}
+
 /// JSON text with the control characters that JSON leaves as they are, and a terminal obeys, escaped.
 fn escape_controls(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
@@ -125,6 +137,13 @@ mod tests {
     #[test]
     fn control_characters_from_elsewhere_do_not_reach_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\nc\u{9b}é"), "a\\u{1b}[2Jb\\nc\\u{9b}é");
+    }
+
+    #[test]
+    fn a_cell_is_cut_at_a_character_and_a_short_one_is_not() {
+        assert_eq!(cell(&"é".repeat(48)), "é".repeat(48));
+        assert_eq!(cell(&"é".repeat(5_000)), format!("{}…", "é".repeat(48)));
+        assert_eq!(cell("a\n"), "a\\n");
     }
 
     #[test]

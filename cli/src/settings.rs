@@ -19,7 +19,7 @@ use self::file::{FederationSection, FileSettings, HttpSection};
 pub(crate) use self::worker::{Invocations, WorkerSettings};
 use crate::args::{ClientArgs, NodeRunArgs};
 use crate::exit::Fault;
-use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, RemoteWrites, Span};
+use crate::value::{ByteSize, Listen, LogFormat, Network, NodeUrl, PublicUrl, RemoteWrites, Span};
 
 /// A token is a header line; more than this is a wrong file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -44,7 +44,7 @@ pub(crate) struct NodeSettings {
     /// Where HTTP is served. Loopback, because a node without tokens must not be open to the network by accident.
     pub(crate) http: Listen,
     /// The URL that others use, if it is not the bound address.
-    pub(crate) public_url: Option<NodeUrl>,
+    pub(crate) public_url: Option<PublicUrl>,
     /// The node's name for people.
     pub(crate) name: Option<String>,
     /// Tags of the node.

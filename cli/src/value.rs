@@ -54,6 +54,24 @@ impl FromStr for NodeUrl {
     }
 }
 
+/// The URL that a node tells others to reach it at. Everybody in the federation reads it, so it holds no password.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct PublicUrl(pub(crate) NodeUrl);
+
+impl FromStr for PublicUrl {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        let url: NodeUrl = text.parse()?;
+        if url.0.username().is_empty() && url.0.password().is_none() {
+            Ok(Self(url))
+        } else {
+            Err(Unfit("a public URL is told to everybody and must not hold a name or password".to_owned()))
+        }
+    }
+}
+
 /// A length of time, such as `30s` or `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -248,6 +266,12 @@ impl fmt::Display for NodeUrl {
     }
 }
 
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Lets a value that parses from text stand in the settings file as a string.
 macro_rules! from_string {
     ($($kind:ty),+) => {$(
@@ -261,13 +285,21 @@ macro_rules! from_string {
     )+};
 }
 
-from_string!(Listen, Network, NodeUrl, Span, ByteSize, Issuer);
+from_string!(Listen, Network, NodeUrl, PublicUrl, Span, ByteSize, Issuer);
 
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[test]
+    fn a_public_url_holds_no_name_and_no_password() {
+        assert!("https://a.example/mesh".parse::<PublicUrl>().is_ok());
+        for text in ["http://u:p@h:1", "http://u@h", "http://:p@h", "ftp://h"] {
+            assert!(text.parse::<PublicUrl>().is_err(), "{text}");
+        }
+    }
 
     #[rstest]
     #[case("512", 512)]

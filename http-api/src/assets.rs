@@ -56,7 +56,7 @@ pub(crate) async fn create(State(app): State<App>, Json(body): Json) -> Result<R
     responses((status = 200, description = "The asset", body = AssetAnswer), Reading))]
 pub(crate) async fn read(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
-    let place = place(&app, uri.query())?;
+    let place = place(&app, &mut Params::parse(uri.query())?)?;
     let looked = app.node.queries().look(&key, &place).await;
     let Found { asset, also_at, report } =
         looked.map_err(|error| ApiError::from(error).or_missing(MISSING))?;
@@ -70,11 +70,19 @@ pub(crate) async fn read(State(app): State<App>, uri: Uri) -> Result<Response, A
     Ok(answer.send(StatusCode::OK))
 }
 
-/// Which node's asset is meant.
-fn place(app: &App, query: Option<&str>) -> Result<Place, ApiError> {
+/// Which node's asset shall be changed. A parameter that nobody knows may have been meant to say that.
+fn owner(app: &App, query: Option<&str>) -> Result<Place, ApiError> {
     let mut params = Params::parse(query)?;
+    let place = place(app, &mut params)?;
+    params.finish()?;
+    Ok(place)
+}
+
+/// Which node's asset is meant.
+fn place(app: &App, params: &mut Params) -> Result<Place, ApiError> {
     let scope = params.word("scope", &Scope::WORDS)?;
-    Ok(match (params.text("assets_db_id"), scope) {
+    let assets_db_id = params.text("assets_db_id");
+    Ok(match (assets_db_id, scope) {
         (Some(id), Some(Scope::Local)) if id != app.node.assets_db_id() => {
             return Err(ApiError::not_found(MISSING));
         }
@@ -95,7 +103,7 @@ fn place(app: &App, query: Option<&str>) -> Result<Place, ApiError> {
 pub(crate) async fn update(State(app): State<App>, uri: Uri, Json(body): Json) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
     let patch = Patch::parse(&body)?;
-    let updated = app.node.queries().update(&key, &place(&app, uri.query())?, patch).await;
+    let updated = app.node.queries().update(&key, &owner(&app, uri.query())?, patch).await;
     let missing = |error| ApiError::from(error).or_missing("No document found to update");
     let changed = updated.map_err(missing)?;
     let change = Change::made(&changed, "Asset updated");
@@ -112,7 +120,7 @@ pub(crate) async fn update(State(app): State<App>, uri: Uri, Json(body): Json) -
     responses((status = 200, description = "Deleted", body = ChangeAnswer), Deleting))]
 pub(crate) async fn delete(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let key = tail(uri.path(), PREFIX)?;
-    let deleted = app.node.queries().delete(&key, &place(&app, uri.query())?).await;
+    let deleted = app.node.queries().delete(&key, &owner(&app, uri.query())?).await;
     let missing = |error| ApiError::from(error).or_missing("No document found to delete");
     let changed = deleted.map_err(missing)?;
     let change = Change::made(&changed, "Asset deleted");

@@ -27,6 +27,11 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// Refuses any parameter, where a route has none.
+    pub(crate) fn none(query: Option<&str>) -> Result<(), ApiError> {
+        Self::parse(query)?.finish()
+    }
+
     /// Takes a text parameter.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(known, _)| known == name)?;

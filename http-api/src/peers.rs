@@ -4,7 +4,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde_json::json;
 
 use crate::answer::Answer;
@@ -12,12 +12,14 @@ use crate::app::App;
 use crate::error::{ApiError, Refusal};
 use crate::extract::JsonText;
 use crate::operator::Blocked;
+use crate::params::Params;
 use crate::schema::{Any, BlockedAnswer, ForgottenAnswer, Operating, PeersAnswer};
 
 /// Every other node of the federation, alive or not.
 #[utoipa::path(get, path = "/v1/peers", tag = "node",
     responses((status = 200, description = "The peers", body = PeersAnswer), Any))]
-pub(crate) async fn list(State(app): State<App>) -> Result<Response, ApiError> {
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    Params::none(uri.query())?;
     Ok(Answer::new().member("data", &app.node.peers())?.send(StatusCode::OK))
 }
 
@@ -25,7 +27,12 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Response, ApiError> {
 /// that misbehaves. For its operator.
 #[utoipa::path(put, path = "/v1/peers/blocked", tag = "node", request_body = Blocked,
     responses((status = 200, description = "The list that holds now", body = BlockedAnswer), Operating))]
-pub(crate) async fn block(State(app): State<App>, JsonText(text): JsonText) -> Result<Response, ApiError> {
+pub(crate) async fn block(
+    State(app): State<App>,
+    uri: Uri,
+    JsonText(text): JsonText,
+) -> Result<Response, ApiError> {
+    Params::none(uri.query())?;
     let wanted: Blocked = serde_json::from_slice(&text)
         .map_err(|error| ApiError::bad_request("bad_json", format!("not a list of peers: {error}")))?;
     app.node.block(&wanted.assets_db_ids).await.map_err(|unknown| {
@@ -42,7 +49,12 @@ pub(crate) async fn block(State(app): State<App>, JsonText(text): JsonText) -> R
     responses((status = 200, description = "It is forgotten", body = ForgottenAnswer),
         (status = 404, description = "No peer has this assets_db_id", body = Refusal),
         (status = 409, description = "It is there, or it is this node", body = Refusal), Operating))]
-pub(crate) async fn forget(State(app): State<App>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn forget(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::none(uri.query())?;
     app.node.forget(&id).await?;
     let told = json!({"message": "Peer forgotten", "assets_db_id": id});
     Ok(Answer::new().member("data", &told)?.send(StatusCode::OK))

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use assetmesh_protocol::document::Document;
+use assetmesh_protocol::document::{Document, ValueRef};
 use http::StatusCode;
 use http::header::{ACCEPT, LOCATION};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -21,6 +21,8 @@ pub use address::Reach;
 const TIME_MAX: Duration = Duration::from_millis(2_700);
 /// A health answer is a few words.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// As much of a bad health answer as its reason may need.
+const SAID_CHARS_MAX: usize = 200;
 /// As many as usual clients follow for something so simple.
 const REDIRECTS_MAX: usize = 5;
 /// Each costs a socket and a resolver's thread for seconds.
@@ -45,6 +47,8 @@ pub(crate) enum Unwell {
     TooLong { host: String },
     #[error("{host} does not answer with JSON: {reason}")]
     NotJson { host: String, reason: String },
+    #[error("{host} says that it is not healthy: {said}")]
+    SaysNo { host: String, said: String },
     #[error("more than {REDIRECTS_MAX} redirects")]
     Redirects,
     #[error("too many probes are running already")]
@@ -59,9 +63,11 @@ impl Unwell {
             Self::Refused { .. } => "address_refused",
             Self::Unresolved(_) | Self::Unreachable(_) => "unreachable",
             Self::Late { .. } => "timeout",
-            Self::Status { .. } | Self::TooLong { .. } | Self::NotJson { .. } | Self::Redirects => {
-                "unhealthy"
-            }
+            Self::Status { .. }
+            | Self::TooLong { .. }
+            | Self::NotJson { .. }
+            | Self::SaysNo { .. }
+            | Self::Redirects => "unhealthy",
             Self::Busy => "busy",
         }
     }
@@ -177,7 +183,20 @@ async fn read(host: String, mut response: Response) -> Result<Document, Unwell> 
             Err(_) => return Err(Unwell::Unreachable(host)),
         }
     }
-    Document::from_json(&text).map_err(|error| Unwell::NotJson { host, reason: error.to_string() })
+    match Document::from_json(&text) {
+        Err(error) => Err(Unwell::NotJson { host, reason: error.to_string() }),
+        Ok(health) if says_no(&health) => {
+            let said = health.to_json().chars().take(SAID_CHARS_MAX).collect();
+            Err(Unwell::SaysNo { host, said })
+        }
+        Ok(health) => Ok(health),
+    }
+}
+
+/// Whether a health answer of this API's kind tells of a failure under a status of success, as the original did.
+fn says_no(health: &Document) -> bool {
+    let success = health.root().as_object().and_then(|object| object.get("success"));
+    matches!(success, Some(ValueRef::Bool(false)))
 }
 
 fn host_of(url: &Url) -> String {

@@ -45,7 +45,8 @@ impl<'a> Change<'a> {
 /// Registers an asset database or any other service.
 #[utoipa::path(post, path = "/asset_registry", tag = "registry", request_body = NewEntry,
     responses((status = 201, description = "Created", body = EntryChangeAnswer), Creating))]
-pub(crate) async fn create(State(app): State<App>, Json(body): Json) -> Result<Response, ApiError> {
+pub(crate) async fn create(State(app): State<App>, uri: Uri, Json(body): Json) -> Result<Response, ApiError> {
+    Params::none(uri.query())?;
     let entry = app.node.registry().create(Draft::parse(&body)?).await?;
     let change = Change::of(entry.id(), "Asset registry created");
     Ok(Answer::new().member("data", &change)?.send(StatusCode::CREATED))
@@ -132,12 +133,12 @@ pub(crate) async fn check_health(State(app): State<App>, uri: Uri) -> Result<Res
 }
 
 fn find(app: &App, uri: &Uri, prefix: &str) -> Result<Entry, ApiError> {
-    Params::parse(uri.query())?.finish()?;
     let id = id_of(uri, prefix)?;
     app.node.registry().get(&id).ok_or_else(|| ApiError::not_found(MISSING))
 }
 
 /// A text that cannot be an id names nothing.
 fn id_of(uri: &Uri, prefix: &str) -> Result<EntryId, ApiError> {
+    Params::none(uri.query())?;
     EntryId::new(tail(uri.path(), prefix)?).map_err(|_| ApiError::not_found(MISSING))
 }

@@ -48,6 +48,9 @@ pub struct EntryFacts {
     pub last_seen: Option<String>,
     /// When the owner signed the entry; RFC 3339.
     pub signed_at: Option<String>,
+    /// Other nodes with an entry of the same id, which does not show.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also_owned_by: Vec<String>,
 }
 
 impl Node {
@@ -82,6 +85,7 @@ impl Node {
             state: if is_own { "alive" } else { state(fact.as_ref()) },
             last_seen: if is_own { clock::text(clock::now()) } else { last_seen(fact.as_ref()) },
             signed_at: clock::text(Duration::from_millis(entry.signed_ms())),
+            also_owned_by: entry.hidden_owners().iter().map(|key| key.assets_db_id().to_string()).collect(),
         }
     }
 

@@ -266,7 +266,7 @@ impl Shared {
 
     /// Counts a peer that answered with what no honest node sends, and holds it against it.
     async fn blame(&self, peer: &Known, why: check::Lie) -> Outcome {
-        tracing::warn!(peer = %peer.id, %why, "a peer's answer is not acceptable and was dropped");
+        tracing::warn!(assets_db_id = %peer.id, name = %peer.name, %why, "a peer's answer is not acceptable and was dropped");
         self.metrics.malformed.inc();
         self.peers.penalise(peer.key, crate::swarm::Offence::Malformed).await;
         Outcome::Malformed

@@ -219,7 +219,7 @@ impl From<WriteError> for Error {
             WriteError::Forbidden(entry) => Self::Forbidden(entry),
             WriteError::Invalid(error) => Self::Invalid(error),
             WriteError::TooFast { per_minute } => Self::TooFast { per_minute },
-            WriteError::TooMany(_) => Self::TooMany(error),
+            WriteError::TooMany { .. } => Self::TooMany(error),
             WriteError::Overtaken(_) => Self::Busy,
         }
     }

@@ -9,8 +9,8 @@ use super::nvcf::NvcfSection;
 use super::worker::{FunctionSection, WorkerSection};
 use crate::exit::Fault;
 use crate::value::{
-    AuthMode, ByteSize, Issuer, Listen, LogFormat, Network, NodeUrl, ProbeReach, ReadsMode, RemoteWrites,
-    Span,
+    AuthMode, ByteSize, Issuer, Listen, LogFormat, Network, NodeUrl, ProbeReach, PublicUrl, ReadsMode,
+    RemoteWrites, Span,
 };
 
 /// Everything that may stand in the file. An unknown key is an error with its line.
@@ -43,7 +43,7 @@ pub(crate) struct FileSettings {
 pub(crate) struct NodeSection {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) http: Option<Listen>,
-    pub(crate) public_url: Option<NodeUrl>,
+    pub(crate) public_url: Option<PublicUrl>,
     pub(crate) name: Option<String>,
     pub(crate) labels: Option<Vec<String>>,
     pub(crate) cache_max: Option<ByteSize>,

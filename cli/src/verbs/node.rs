@@ -33,6 +33,13 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let node =
         Node::start(node_config(&settings, bound)).map_err(|error| refused(&error, &settings.data_dir))?;
     tracing::info!("{}", banner(&settings, bound));
+    if settings.public_url.is_none() && bound.ip().is_unspecified() {
+        let told = reachable(bound);
+        tracing::warn!(
+            "HTTP is served on every address, and others are told {told}, which leads them to themselves: \
+             name this node with --public-url"
+        );
+    }
     tracing::info!("peers reach this node at {}", node.swarm().listen_addrs().join(" "));
 
     let stop = CancellationToken::new();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::{BlockArgs, ForgetArgs, UnblockArgs};
 use crate::client::{Client, text};
-use crate::output::{Output, printable};
+use crate::output::{Output, cell};
 
 /// Prints the peers of a node.
 pub(crate) async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ fn cells(peer: &Value) -> [String; 6] {
     let rtt = peer.get("rtt_ms").and_then(Value::as_f64);
     let shown = |name| match text(peer, name) {
         "" => "-".to_owned(),
-        text => printable(text),
+        text => cell(text),
     };
     let is_forgotten = peer.get("forgotten").and_then(Value::as_bool) == Some(true);
     let state = if is_forgotten { format!("{}, forgotten", shown("state")) } else { shown("state") };

@@ -9,7 +9,7 @@ use crate::args::{PageArgs, QueryArgs};
 use crate::client::{Client, text};
 use crate::edits::text_argument;
 use crate::exit::{Exit, Fault};
-use crate::output::{Output, human_bytes, printable};
+use crate::output::{Output, cell, human_bytes, printable};
 
 /// What one request may ask a node for.
 const PAGE_ROWS_MAX: u64 = 1000;
@@ -158,7 +158,7 @@ fn cells(asset: &Value) -> [String; 4] {
     };
     let tags = asset.get("asset_tags").and_then(Value::as_array).into_iter().flatten();
     let tags: Vec<_> = tags.map(|tag| tag.as_str().map_or_else(|| tag.to_string(), str::to_owned)).collect();
-    [printable(uri), size, printable(kind), printable(&tags.join(","))]
+    [printable(uri), size, cell(kind), cell(&tags.join(","))]
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::args::{EntryArgs, RegistryAddArgs, RegistryLsArgs, RegistryUpdateArgs
 use crate::client::{Client, text};
 use crate::edits::{object_argument, object_file, text_argument};
 use crate::exit::Fault;
-use crate::output::{Output, printable};
+use crate::output::{Output, cell, printable};
 
 /// What one request may ask a node for.
 const PAGE_ROWS_MAX: u64 = 1000;
@@ -64,12 +64,11 @@ fn print_rows(rows: &[Value], header: bool, output: Output) -> anyhow::Result<()
     for row in rows {
         let tags = row.get("asset_registry_tags").and_then(Value::as_array).into_iter().flatten();
         let tags: Vec<_> = tags.filter_map(Value::as_str).collect();
-        let shown = |name| printable(text(row, name));
         table.add_row([
-            shown("asset_registry_id"),
-            shown("asset_registry_name"),
-            shown("asset_registry_public_url"),
-            printable(&tags.join(",")),
+            printable(text(row, "asset_registry_id")),
+            cell(text(row, "asset_registry_name")),
+            cell(text(row, "asset_registry_public_url")),
+            cell(&tags.join(",")),
         ]);
     }
     output.data(table.trim_fmt())
@@ -86,6 +85,13 @@ pub(crate) async fn show(args: &EntryArgs, client: &Client, output: Output) -> a
             printable(text(facts, "owner")),
             printable(text(facts, "state"))
         ));
+        let others = facts.get("also_owned_by").and_then(Value::as_array).into_iter().flatten();
+        for other in others.filter_map(Value::as_str) {
+            output.note(format_args!(
+                "{} owns an entry of this id too, which does not show: one of them must delete its own",
+                printable(other)
+            ));
+        }
     }
     Ok(())
 }

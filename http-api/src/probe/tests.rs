@@ -125,6 +125,7 @@ async fn an_unhealthy_service_is_told_apart_from_an_absent_one() {
     for (given, expect) in [
         (answer("500 Internal Server Error", "", "{}"), "unhealthy"),
         (answer("200 OK", "", "fine"), "unhealthy"),
+        (answer("200 OK", "", r#"{"success":false,"error":"disk"}"#), "unhealthy"),
         (answer("204 No Content", "", ""), "unhealthy"),
         (answer("200 OK", "", &long), "unhealthy"),
         ("nonsense".to_owned(), "unreachable"),

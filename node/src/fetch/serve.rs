@@ -44,7 +44,7 @@ pub(super) async fn run(
                         // The task ends well even if an answer panics, so that it is counted off.
                         let answer = AssertUnwindSafe(answer(&shared, from, stream));
                         if answer.catch_unwind().await.is_err() {
-                            tracing::error!(%from, "an answer to a peer broke off");
+                            tracing::error!(assets_db_id = %from.assets_db_id(), "an answer to a peer broke off");
                         }
                         from
                     });
@@ -79,7 +79,7 @@ where
             Err(status) => status,
         },
         Err(error) => {
-            tracing::debug!(%from, %error, "a malformed question for content");
+            tracing::debug!(assets_db_id = %from.assets_db_id(), %error, "a malformed question for content");
             shared.swarm.penalise(from, Offence::Malformed).await;
             BlobStatus::Refused
         }

@@ -63,7 +63,7 @@ impl Shared {
     /// Reports a peer that sent false content.
     pub(super) async fn blame(&self, peer: NodeKey, id: &AssetId, what: &str) {
         self.metrics.lies.inc();
-        tracing::warn!(%peer, asset_id = %id, "false content from a peer: {what}");
+        tracing::warn!(assets_db_id = %peer.assets_db_id(), asset_id = %id, "false content from a peer: {what}");
         self.swarm.penalise(peer, Offence::FalseContent).await;
     }
 

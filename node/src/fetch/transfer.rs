@@ -234,7 +234,7 @@ impl Transfer {
     }
 
     fn start(&mut self, job: JobId, provider: NodeKey, range: Range<u64>) {
-        tracing::debug!(asset_id = %self.order.id, provider = %provider.assets_db_id(), ?range, "asking for a range");
+        tracing::debug!(asset_id = %self.order.id, assets_db_id = %provider.assets_db_id(), ?range, "asking for a range");
         let (shared, tell) = (Arc::clone(&self.shared), self.tell.clone());
         let (id, size) = (self.order.id, self.order.size);
         let end = Arc::new(AtomicU64::new(range.end));
@@ -285,6 +285,8 @@ impl Transfer {
         let trouble = self.state.provider_of(job).zip(fault);
         let kind = trouble.as_ref().map(|(provider, fault)| self.trouble(*provider, fault));
         let goes_on = self.happened(Input::Ended { job, trouble: kind });
+        // Before others bring the rest: who waited for it asks then who was given up.
+        self.show();
         if let Some((provider, fault @ Fault::False(_))) = trouble {
             self.shared.blame(provider, &self.order.id, &fault.to_string()).await;
         }
@@ -298,16 +300,16 @@ impl Transfer {
         self.trouble = format!("the last provider, {named}, was given up: {fault}");
         match fault {
             Fault::Busy => {
-                tracing::debug!(asset_id = %id, provider = %named, "a provider is busy");
+                tracing::debug!(asset_id = %id, assets_db_id = %named, "a provider is busy");
                 return Trouble::Busy;
             }
             Fault::Absent | Fault::Refused | Fault::Lost(_) => {
-                tracing::info!(asset_id = %id, provider = %named, "a provider is given up: {fault}");
+                tracing::info!(asset_id = %id, assets_db_id = %named, "a provider is given up: {fault}");
                 return Trouble::Lost;
             }
             Fault::Stalled(_) => {
                 self.shared.metrics.stalls.inc();
-                tracing::warn!(asset_id = %id, provider = %named, "a provider is given up: {fault}");
+                tracing::warn!(asset_id = %id, assets_db_id = %named, "a provider is given up: {fault}");
             }
             // It is reported once others have taken over.
             Fault::False(_) => {}

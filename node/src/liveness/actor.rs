@@ -258,8 +258,12 @@ impl Actor {
         let Change { peer, from, to, why } = change;
         let node = peer.assets_db_id();
         match to {
-            PeerState::Alive | PeerState::Left => tracing::info!(%node, %from, %to, %why, "peer is {to}"),
-            PeerState::Suspect | PeerState::Down => tracing::warn!(%node, %from, %to, %why, "peer is {to}"),
+            PeerState::Alive | PeerState::Left => {
+                tracing::info!(assets_db_id = %node, %from, %to, %why, "peer is {to}")
+            }
+            PeerState::Suspect | PeerState::Down => {
+                tracing::warn!(assets_db_id = %node, %from, %to, %why, "peer is {to}")
+            }
         }
     }
 

@@ -68,7 +68,7 @@ async fn asked(shared: &Shared, Request { from, body, answer, .. }: Request, cam
     let ask = match QueryAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {
-            tracing::debug!(%from, %error, "a malformed question");
+            tracing::debug!(assets_db_id = %from.assets_db_id(), %error, "a malformed question");
             return shared.peers.penalise(from, Offence::Malformed).await;
         }
     };
@@ -156,7 +156,7 @@ async fn told(shared: &Shared, Request { from, body, answer, .. }: Request) {
     let ask = match WriteAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {
-            tracing::debug!(%from, %error, "a malformed change");
+            tracing::debug!(assets_db_id = %from.assets_db_id(), %error, "a malformed change");
             return shared.peers.penalise(from, Offence::Malformed).await;
         }
     };

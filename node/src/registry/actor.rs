@@ -260,7 +260,7 @@ impl Actor {
             }
             Err(error) => {
                 self.parts.metrics.bad(&error);
-                tracing::debug!(%from, %error, "a bad envelope by gossip");
+                tracing::debug!(assets_db_id = %from.assets_db_id(), %error, "a bad envelope by gossip");
                 self.parts.outbox.send(Outgoing::Penalise(from, offence(&error)));
                 Verdict::Reject
             }
@@ -366,7 +366,7 @@ impl Actor {
         let (entry, owner, version) = (stands.entry(), stands.owner(), stands.version());
         let hash = |record: &Verified| blake3::Hash::from_bytes(*record.hash()).to_hex();
         let (stands, falls) = (hash(stands), hash(falls));
-        tracing::warn!(?entry, %owner, ?version, %stands, %falls, "an owner signed two bodies with one version");
+        tracing::warn!(?entry, assets_db_id = %owner.assets_db_id(), ?version, %stands, %falls, "an owner signed two bodies with one version");
     }
 }
 

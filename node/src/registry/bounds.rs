@@ -82,6 +82,17 @@ impl Accounts {
         &self.bounds
     }
 
+    /// How much a bound allows.
+    pub(super) fn max(&self, bound: Bound) -> u64 {
+        let bounds = &self.bounds;
+        match bound {
+            Bound::EntriesOfOwner => bounds.entries_per_owner.into(),
+            Bound::RecordsOfOwner => bounds.records_per_owner.into(),
+            Bound::Records => bounds.entries as u64,
+            Bound::Bytes => bounds.bytes,
+        }
+    }
+
     /// Whether one more envelope fits in the place of another. `coming` more of the same owner are on their way.
     pub(super) fn admits(
         &self,

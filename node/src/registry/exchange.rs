@@ -149,14 +149,14 @@ async fn mend(shared: &Shared, peer: NodeKey) -> bool {
     let (outcome, news) = match outcome {
         Ok(Ok(news)) => ("done", news),
         Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "an anti-entropy session broke off");
+            tracing::debug!(assets_db_id = %peer.assets_db_id(), %error, "an anti-entropy session broke off");
             ("broke", 0)
         }
         Err(_) => ("late", 0),
     };
     shared.metrics.session(outcome);
     if news > 0 {
-        tracing::debug!(%peer, news, took = ?began.elapsed(), "took over what a peer knew");
+        tracing::debug!(assets_db_id = %peer.assets_db_id(), news, took = ?began.elapsed(), "took over what a peer knew");
     }
     outcome == "done"
 }

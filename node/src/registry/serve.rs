@@ -91,7 +91,7 @@ async fn sync_step(shared: &Shared, Request { from, body, answer, .. }: Request)
     let ask = match SyncAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {
-            tracing::debug!(%from, %error, "a malformed step of anti-entropy");
+            tracing::debug!(assets_db_id = %from.assets_db_id(), %error, "a malformed step of anti-entropy");
             return shared.peers.penalise(from, Offence::Malformed).await;
         }
     };
@@ -117,7 +117,7 @@ async fn forwarded(shared: &Shared, Request { from, body, answer, .. }: Request)
     let ask = match ForwardAsk::decode(&body) {
         Ok(ask) => ask,
         Err(error) => {
-            tracing::debug!(%from, %error, "a malformed forwarded change");
+            tracing::debug!(assets_db_id = %from.assets_db_id(), %error, "a malformed forwarded change");
             return shared.peers.penalise(from, Offence::Malformed).await;
         }
     };

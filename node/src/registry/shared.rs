@@ -81,7 +81,7 @@ impl Shared {
     /// Counts a bad envelope and holds it against the peer that sent it.
     pub(super) async fn blame(&self, peer: NodeKey, error: &EnvelopeError) {
         self.metrics.bad(error);
-        tracing::debug!(%peer, %error, "a bad envelope in a message");
+        tracing::debug!(assets_db_id = %peer.assets_db_id(), %error, "a bad envelope in a message");
         self.peers.penalise(peer, actor::offence(error)).await;
     }
 }

@@ -246,11 +246,34 @@ pub enum WriteError {
         per_minute: u32,
     },
     /// There is no room.
-    #[error("this node has as many registry entries as it may have, counting deleted ones of the last days")]
-    TooMany(Bound),
+    #[error("{}", full(*.bound, *.max))]
+    TooMany {
+        /// What stands in the way.
+        bound: Bound,
+        /// How much it allows.
+        max: u64,
+    },
     /// A newer envelope of the same entry came from a peer meanwhile.
     #[error("the registry entry `{0}` was changed at the same time")]
     Overtaken(EntryId),
+}
+
+fn full(bound: Bound, max: u64) -> String {
+    match bound {
+        Bound::EntriesOfOwner => {
+            format!("this node has {max} registry entries, as many as it may have: delete some first")
+        }
+        Bound::RecordsOfOwner => format!(
+            "this node has {max} registry entries, counting those deleted in the last days, as many as it may have: wait \
+             until some of them expire"
+        ),
+        Bound::Records => format!(
+            "the registry has {max} entries, as many as a node keeps: delete some, and wait until they expire"
+        ),
+        Bound::Bytes => format!(
+            "the registry has {max} bytes, as many as a node keeps: delete some entries, and wait until they expire"
+        ),
+    }
 }
 
 fn names(owners: &[NodeKey]) -> String {

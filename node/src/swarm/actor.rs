@@ -127,8 +127,10 @@ impl Shared {
     /// Tells those above, and drops mailboxes that nobody reads any more.
     fn tell(&self, event: LinkEvent) {
         match event {
-            LinkEvent::Up { peer } => tracing::info!(%peer, "peer linked"),
-            LinkEvent::Down { peer } => tracing::info!(%peer, "peer no longer linked"),
+            LinkEvent::Up { peer } => tracing::info!(assets_db_id = %peer.assets_db_id(), "peer linked"),
+            LinkEvent::Down { peer } => {
+                tracing::info!(assets_db_id = %peer.assets_db_id(), "peer no longer linked")
+            }
             LinkEvent::Heard { .. } => {}
         }
         let mut gone = false;

@@ -111,6 +111,8 @@ pub(super) const REDIAL_WANTED_MAX: Duration = Duration::from_secs(3);
 pub(super) const REDIAL_WANTED_TIMES: u32 = 200;
 /// Longest wait for a bootstrap address: a node that was cut off alone finds the others again within this.
 pub(super) const REDIAL_BOOTSTRAP_MAX: Duration = Duration::from_secs(10);
+/// Time between two warnings that no bootstrap address answers.
+pub(super) const STRANDED_EVERY: Duration = Duration::from_secs(60);
 /// Longest wait for a peer that the node merely heard of.
 pub(super) const REDIAL_HINTED_MAX: Duration = Duration::from_secs(120);
 /// Failed dials in a row after which rumours about a peer are forgotten.
@@ -174,10 +176,10 @@ pub(super) const fn request_rate(service: Service) -> Rate {
         Service::Registry => Rate { per_second: 100.0, burst: 1000.0 },
         // One a second and peer, and some more when suspicions spread.
         Service::Liveness => Rate { per_second: 50.0, burst: 200.0 },
-        // One for each write that a client sends to a node that is not the owner.
-        Service::Forward => Rate { per_second: 100.0, burst: 200.0 },
+        // Two for each write that a client sends to a node that is not the owner: the permit, and the change.
+        Service::Forward => Rate { per_second: 400.0, burst: 800.0 },
         // As above, for assets.
-        Service::Write => Rate { per_second: 100.0, burst: 200.0 },
+        Service::Write => Rate { per_second: 400.0, burst: 800.0 },
         // The parts of a summary now and then, and a word when one has changed.
         Service::Summary => Rate { per_second: 50.0, burst: 200.0 },
         // One for each call of a function whose assets are not all there.

@@ -10,6 +10,7 @@ mod dice;
 mod links;
 mod pace;
 mod retry;
+mod stranded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -128,6 +129,8 @@ pub(super) struct State {
     borrowed: Borrowed,
     conduct: Conduct,
     pace: Pace,
+    /// When it was last told that nobody answers.
+    stranded: Option<Instant>,
     dice: Dice,
     cache_due: Option<Instant>,
     cache_written: Option<Instant>,
@@ -166,6 +169,7 @@ impl State {
             borrowed: Borrowed::default(),
             conduct: Conduct::default(),
             pace: Pace::default(),
+            stranded: None,
             dice: Dice::new(seed),
             cache_due: None,
             cache_written: None,

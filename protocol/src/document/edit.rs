@@ -7,17 +7,17 @@ use crate::document::{DEPTH_MAX, Document};
 /// How many nulls an update may put in front of a new array element.
 pub const ARRAY_PADDING_MAX: usize = 1500;
 
-/// Why a value cannot be set at a path. Every case names the path.
+/// Why a value cannot be set at a path. The text does not repeat the path: whoever tells it names that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetPathError {
     /// The path has an empty component or one that begins with `$`.
-    #[error("`{path}` is not a path: a component is empty or begins with `$`")]
+    #[error("a component is empty or begins with `$`")]
     BadPath {
         /// The whole path.
         path: String,
     },
     /// A value on the way is neither object nor array.
-    #[error("cannot set `{path}`: `{at}` is not an object")]
+    #[error("`{at}` is not an object")]
     NotAnObject {
         /// The whole path.
         path: String,
@@ -25,7 +25,7 @@ pub enum SetPathError {
         at: String,
     },
     /// A component under an array is not a position.
-    #[error("cannot set `{path}`: `{at}` is an array, and the next component is not a position in it")]
+    #[error("`{at}` is an array, and the next component is not a position in it")]
     NotAPosition {
         /// The whole path.
         path: String,
@@ -33,13 +33,13 @@ pub enum SetPathError {
         at: String,
     },
     /// The position is too far beyond the end of the array.
-    #[error("cannot set `{path}`: more than {ARRAY_PADDING_MAX} elements would have to be made up")]
+    #[error("more than {ARRAY_PADDING_MAX} elements would have to be made up")]
     TooFar {
         /// The whole path.
         path: String,
     },
     /// The document would be nested too deep.
-    #[error("cannot set `{path}`: the document would be nested deeper than {DEPTH_MAX} levels")]
+    #[error("the document would be nested deeper than {DEPTH_MAX} levels")]
     TooDeep {
         /// The whole path.
         path: String,

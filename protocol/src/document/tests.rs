@@ -235,15 +235,15 @@ fn a_value_is_set_at_a_path(#[case] path: &str, #[case] expected: &str) {
 }
 
 #[rstest]
-#[case("a.b", "cannot set `a.b`: `a` is not an object")]
-#[case("n.x", "cannot set `n.x`: `n` is not an object")]
-#[case("b.x", "cannot set `b.x`: `b` is an array, and the next component is not a position in it")]
-#[case("b.01", "cannot set `b.01`: `b` is an array, and the next component is not a position in it")]
-#[case("b.0.x", "cannot set `b.0.x`: `b.0` is not an object")]
-#[case("b.1502", "cannot set `b.1502`: more than 1500 elements would have to be made up")]
-#[case("", "`` is not a path: a component is empty or begins with `$`")]
-#[case("a..b", "`a..b` is not a path: a component is empty or begins with `$`")]
-#[case("a.$set", "`a.$set` is not a path: a component is empty or begins with `$`")]
+#[case("a.b", "`a` is not an object")]
+#[case("n.x", "`n` is not an object")]
+#[case("b.x", "`b` is an array, and the next component is not a position in it")]
+#[case("b.01", "`b` is an array, and the next component is not a position in it")]
+#[case("b.0.x", "`b.0` is not an object")]
+#[case("b.1502", "more than 1500 elements would have to be made up")]
+#[case("", "a component is empty or begins with `$`")]
+#[case("a..b", "a component is empty or begins with `$`")]
+#[case("a.$set", "a component is empty or begins with `$`")]
 fn a_path_that_cannot_be_set_is_named(#[case] path: &str, #[case] sentence: &str) {
     let document = doc(r#"{"a":1,"b":[1],"n":null}"#);
     let error = set_path(&document, path, ValueRef::Int(9)).unwrap_err();

@@ -1,7 +1,6 @@
 //! The verbs of the command line in a federation: where bytes come from, why they do not, and what an answer lacks.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 use assetmesh_tests::{Cluster, Content, binary, description_of};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 /// A provider that stalls is given up after 10 s.
@@ -61,22 +59,26 @@ fn a_download_says_where_the_bytes_come_from_and_why_it_waits() {
         let uploaded = cluster.api(at).upload(&description_of("far", &json!({})), &content.bytes()).unwrap();
         assert_eq!(uploaded.status, 201, "{}", uploaded.text());
     }
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("far.bin");
-    let mut download = verb(&cluster, 2, &["download", &content.id(), "-o", file.to_str().unwrap()]);
-    let mut download = download.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut download = verb(&cluster, 2, &["download", &content.id(), "-o", "-"]);
+    let mut download = download.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = lines(&mut download);
     let source = until(&lines, "from ").pop().unwrap();
     let stalls = (0..2).find(|at| source.contains(&cluster.id(*at).unwrap())).expect("the source is named");
     assert!(source.starts_with(&format!("from n{stalls} (peer:")), "{source}");
     let id = Pid::from_raw(cluster.node(stalls).id().try_into().unwrap()).unwrap();
     kill_process(id, Signal::STOP).unwrap();
+    // Nothing was read before, so most of it has still to be asked for.
+    let mut stdout = download.stdout.take().unwrap();
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout.read_to_end(&mut bytes).map(|_| bytes)
+    });
     until(&lines, &format!("waiting for n{stalls}: "));
     until(&lines, &format!("n{stalls} was given up: "));
     let status = download.wait().unwrap();
     kill_process(id, Signal::CONT).unwrap();
     assert!(status.success(), "{status}");
-    assert!(fs::read(&file).unwrap() == content.bytes());
+    assert!(reading.join().unwrap().unwrap() == content.bytes());
 }
 
 #[test]

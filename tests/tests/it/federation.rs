@@ -160,6 +160,38 @@ fn a_peer_that_is_forgotten_is_not_waited_for_until_it_is_heard() {
 }
 
 #[test]
+fn a_parameter_that_a_route_does_not_know_is_refused_by_name() {
+    let cluster = Cluster::start(1).unwrap();
+    cluster.register(0, "e", &json!({})).unwrap();
+    let patch = json!({"asset_registry_tags": ["x"]});
+    for request in [
+        Request::json(Method::Put, "/asset_registry/e?colour=red", &patch),
+        Request::new(Method::Delete, "/asset_registry/e?colour=red"),
+        Request::json(Method::Post, "/asset_registry?colour=red", &patch),
+        Request::get("/asset_registry/e?colour=red"),
+        Request::json(Method::Put, "/asset/a?colour=red", &json!({"asset_tags": []})),
+        Request::new(Method::Delete, "/asset/a?colour=red"),
+        Request::get("/v1/peers?colour=red"),
+        Request::get("/v1/transfers?colour=red"),
+        Request::json(Method::Put, "/v1/peers/blocked?colour=red", &json!({"assets_db_ids": []})),
+        Request::new(Method::Delete, "/v1/peers/x?colour=red"),
+    ] {
+        let response = cluster.api(0).call(&request).unwrap();
+        let answer = response.json().unwrap();
+        assert_eq!(
+            (response.status, &answer["code"]),
+            (400, &json!("bad_parameter")),
+            "{request:?}: {answer}"
+        );
+        assert!(answer["error"].as_str().unwrap().contains("colour"), "{answer}");
+    }
+    let path = json!({"asset_registry_metadata": {}, "asset_registry_name.x": 1});
+    let refused = cluster.entry(0, Method::Put, "e", Some(&path)).unwrap();
+    let sentence = refused.json().unwrap()["error"].as_str().unwrap().to_owned();
+    assert!(refused.status == 400 && sentence.matches("cannot set").count() <= 1, "{sentence}");
+}
+
+#[test]
 fn a_node_that_stops_in_good_order_has_left() {
     let mut cluster = Cluster::start(2).unwrap();
     cluster.wait_alive(SOON).unwrap();

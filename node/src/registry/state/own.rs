@@ -109,7 +109,7 @@ impl State {
         let coming = self.own.pending.len() as u32;
         let room = self.accounts.admits(&self.map, &record, current.as_deref(), coming);
         if !record.is_deleted() {
-            room.map_err(WriteError::TooMany)?;
+            room.map_err(|bound| WriteError::TooMany { bound, max: self.accounts.max(bound) })?;
         }
         self.accounts.spend(&self.me, now_ms);
         self.own.pending.push(record.clone());

@@ -327,7 +327,10 @@ fn an_owner_has_only_so_many_entries() {
     for name in ["a", "b", "c"] {
         owner.create(NOW, name).unwrap();
     }
-    assert_eq!(owner.create(NOW, "d").unwrap_err(), WriteError::TooMany(Bound::EntriesOfOwner));
+    assert_eq!(
+        owner.create(NOW, "d").unwrap_err(),
+        WriteError::TooMany { bound: Bound::EntriesOfOwner, max: 3 }
+    );
     owner.delete(NOW, "a").unwrap();
     owner.create(NOW, "d").unwrap();
     peer.sync_with(NOW, &mut owner);
@@ -339,7 +342,10 @@ fn an_owner_has_only_so_many_entries() {
     owner.delete(NOW, "b").unwrap();
     owner.create(NOW, "e").unwrap();
     owner.delete(NOW, "c").unwrap();
-    assert_eq!(owner.create(NOW, "f").unwrap_err(), WriteError::TooMany(Bound::RecordsOfOwner));
+    assert_eq!(
+        owner.create(NOW, "f").unwrap_err(),
+        WriteError::TooMany { bound: Bound::RecordsOfOwner, max: 5 }
+    );
 }
 
 #[test]
@@ -348,7 +354,10 @@ fn entries_on_their_way_to_the_disk_count() {
     let mut peer = Peer::with(1, config(bounds));
     pending(&mut peer, NOW, "a");
     pending(&mut peer, NOW, "b");
-    assert_eq!(peer.create(NOW, "c").unwrap_err(), WriteError::TooMany(Bound::EntriesOfOwner));
+    assert_eq!(
+        peer.create(NOW, "c").unwrap_err().to_string(),
+        "this node has 2 registry entries, as many as it may have: delete some first"
+    );
 }
 
 #[test]

@@ -61,6 +61,20 @@ impl Rogue {
         while !matches!(self.next().await, SwarmEvent::ConnectionEstablished { .. }) {}
     }
 
+    /// Asks as fast as it can, 16 requests at once.
+    async fn flood(&mut self, service: Service) {
+        for sent in 0_usize.. {
+            self.generation
+                .swarm
+                .behaviour_mut()
+                .requests(service)
+                .send_request(&self.victim, vec![0].into());
+            while sent >= 16 && !ends_a_request(&self.next().await) {}
+            // Once banned, all fail at once, and the victim has to have its turn.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Keeps its connections running while something else comes true.
     async fn meanwhile(&mut self, mut holds: impl FnMut() -> bool) {
         tokio::select! {
@@ -114,22 +128,8 @@ async fn a_flood_of_requests_ends_in_a_ban_whatever_the_service() {
         let victim = Member::start(settings()).await;
         let mut rogue = Rogue::new(&victim);
         rogue.connected().await;
-        let victim_id = rogue.victim;
-        let flood = async {
-            for under_way in 0_usize.. {
-                rogue
-                    .generation
-                    .swarm
-                    .behaviour_mut()
-                    .requests(service)
-                    .send_request(&victim_id, vec![0].into());
-                while under_way >= 16 && !ends_a_request(&rogue.next().await) {}
-                // Once banned, all fail at once, and the victim has to have its turn.
-                tokio::task::yield_now().await;
-            }
-        };
         tokio::select! {
-            () = flood => {}
+            () = rogue.flood(service) => {}
             () = kit::eventually(|| victim.swarm.metrics().bans() == 1) => {}
         }
         assert!(victim.swarm.metrics().offences(Offence::Flooding) >= 200, "{service:?}");

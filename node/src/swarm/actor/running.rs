@@ -139,6 +139,9 @@ impl<'a> Running<'a> {
         self.asking.tidy();
         self.waiting.tidy();
         let now = self.shared.now();
+        if let Some(addresses) = self.shared.state.stranded(now) {
+            tracing::warn!("no bootstrap address answers, and no peer is linked: {}", addresses.join(" "));
+        }
         if now.saturating_duration_since(self.links_shown) >= limits::LINKS_EVERY {
             self.links_shown = now;
             self.shared.publish_links();
@@ -179,7 +182,7 @@ impl<'a> Running<'a> {
                     swarm.behaviour_mut().refused.unblock_peer(peer_id(peer));
                 }
                 Output::Banned(peer) => {
-                    tracing::warn!(%peer, "peer banned for {:?}: it kept offending", limits::BAN);
+                    tracing::warn!(assets_db_id = %peer.assets_db_id(), "peer banned for {:?}: it kept offending", limits::BAN);
                     self.shared.metrics.banned();
                 }
                 Output::LookUp(_) if self.lookups.len() >= limits::DHT_LOOKUPS_MAX => {}

@@ -120,6 +120,27 @@ fn bootstrap_addresses_are_dialled_for_ever_with_growing_waits() {
 }
 
 #[test]
+fn a_node_that_nobody_answers_says_so_now_and_then_and_names_whom_it_called() {
+    let mut world = World::new(&["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/1"], Vec::new());
+    let told = |world: &mut World| world.state.stranded(world.now);
+    assert_eq!(world.next_dials(secs(1)).len(), 2);
+    assert_eq!(told(&mut world), None, "nothing has failed yet");
+    world.miss(Target::Bootstrap(0));
+    assert_eq!(told(&mut world), None, "the other may answer");
+    world.miss(Target::Bootstrap(1));
+    let both = ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.2/tcp/1"].map(str::to_owned).to_vec();
+    assert_eq!(told(&mut world), Some(both.clone()));
+    world.elapse(secs(59));
+    assert_eq!(told(&mut world), None, "once a minute");
+    world.elapse(secs(1));
+    assert_eq!(told(&mut world), Some(both));
+    world.elapse(secs(60));
+    world.link(GREATER, None);
+    assert_eq!(told(&mut world), None, "it is not alone");
+    assert_eq!(told(&mut World::new(&[], Vec::new())), None, "it called nobody");
+}
+
+#[test]
 fn a_bootstrap_address_rests_while_its_node_is_linked() {
     let mut world = World::new(&["/ip4/192.0.2.1/tcp/1"], Vec::new());
     assert_eq!(world.next_dials(secs(1)), [Target::Bootstrap(0)]);

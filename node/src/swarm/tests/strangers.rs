@@ -127,11 +127,11 @@ async fn a_peer_whose_gossip_is_rejected_again_and_again_is_banned() {
 }
 
 #[tokio::test]
-async fn a_node_with_more_clients_than_a_peer_takes_paces_itself_and_is_not_banned() {
+async fn a_node_that_has_more_to_ask_than_a_peer_takes_paces_itself_and_is_not_banned() {
     let first = Member::start(settings()).await;
     let busy = Member::start(kit::bootstrapped(&[&first])).await;
     first.linked_to(&[busy.key]).await;
-    let mut requests = first.serve(Service::Forward, 64);
+    let mut requests = first.serve(Service::Liveness, 64);
     let answer = async {
         while let Some(request) = requests.recv().await {
             request.answer.send(vec![1]).ok();
@@ -140,7 +140,8 @@ async fn a_node_with_more_clients_than_a_peer_takes_paces_itself_and_is_not_bann
     let ask = async {
         let (mut done, mut unsent, mut other) = (0, 0, 0);
         for _ in 0..30 {
-            let some = (0..30).map(|_| busy.swarm.request(first.key, Service::Forward, vec![0], kit::WITHIN));
+            let some =
+                (0..30).map(|_| busy.swarm.request(first.key, Service::Liveness, vec![0], kit::WITHIN));
             for answer in futures_util::future::join_all(some).await {
                 match answer {
                     Ok(_) => done += 1,
