@@ -110,6 +110,7 @@ mod tests {
     use axum::body::Body;
 
     use super::*;
+    use crate::{operations, rights};
 
     #[test]
     fn only_leading_slashes_are_merged() {
@@ -122,6 +123,15 @@ mod tests {
             let request = Request::builder().uri(format!("http://h{given}")).body(Body::empty()).unwrap();
             let uri = one_leading_slash(request).uri().clone();
             assert_eq!(uri.path_and_query().unwrap().as_str(), expect);
+        }
+    }
+
+    #[test]
+    fn every_operation_has_its_line_in_the_table_of_rights() {
+        let mut document = table().split_for_parts().1;
+        for (path, method) in operations::list(&mut document) {
+            let right = rights::of(method.as_str(), &operations::plain(&path));
+            assert!(right.is_some(), "{method} {path}: say in rights.rs who may call it");
         }
     }
 

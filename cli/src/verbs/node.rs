@@ -210,11 +210,17 @@ fn banner(settings: &NodeSettings, bound: SocketAddr) -> String {
     if settings.log_format == LogFormat::Text {
         let form =
             r#"'asset_metadata={"asset_name":"cat","asset_version":{"version":"1.0","tag":"initial"}}'"#;
+        let token = r#" -H "Authorization: Bearer $ASSETMESH_TOKEN""#;
+        let (write, read) = match settings.access.auth {
+            Auth::None => ("", ""),
+            Auth::Token { reads: Reads::Open } => (token, ""),
+            Auth::Token { reads: Reads::Token } => (token, token),
+        };
         let _ = write!(
             text,
-            "\n  curl -F asset=@cat.png -F {form} {url}/upload_asset\
-             \n  curl {url}/asset/cat:1.0-initial\
-             \n  curl -H 'Content-Type: application/json' -d '{{\"asset_name\":\"cat\"}}' {url}/assets"
+            "\n  curl{write} -F asset=@cat.png -F {form} {url}/upload_asset\
+             \n  curl{read} {url}/asset/cat:1.0-initial\
+             \n  curl{read} -H 'Content-Type: application/json' -d '{{\"asset_name\":\"cat\"}}' {url}/assets"
         );
     }
     text

@@ -7,6 +7,8 @@ mod assets;
 mod client;
 mod documents;
 #[cfg(test)]
+mod early_refusal;
+#[cfg(test)]
 mod objects;
 mod uploads;
 mod wire;

@@ -292,5 +292,5 @@ impl Drop for Keeper {
 
 /// Bounds what is on its way to the writer, in KiB: it adds to the memory of a transfer.
 pub(crate) fn permits() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(8 << 10))
+    Arc::new(Semaphore::new(4 << 10))
 }

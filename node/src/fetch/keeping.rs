@@ -11,7 +11,7 @@ use crate::blobs::{Keeper, Left, PART_BYTES};
 
 /// How long the last bytes of a transfer wait until all can be read here. Then a client that asks again at once
 /// finds it here.
-const SETTLED_WITHIN: Duration = Duration::from_millis(250);
+const SETTLED_WITHIN: Duration = Duration::from_millis(500);
 
 /// What one transfer keeps.
 #[derive(Debug)]

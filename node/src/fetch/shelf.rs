@@ -144,6 +144,11 @@ impl Shelf {
         self.lock().slowest().map_or(self.range.start, |(_, spot)| spot.at)
     }
 
+    /// The whole range.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
     /// Bytes of the whole range.
     pub(super) const fn bytes(&self) -> u64 {
         self.range.end - self.range.start

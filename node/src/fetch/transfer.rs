@@ -65,6 +65,7 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
         trouble: "no provider is left".to_owned(),
     };
     let result = transfer.bring(events).await;
+    let id = transfer.order.id;
     if let Some(result) = result {
         shelf.end(result.map_err(Arc::from));
     }
@@ -72,13 +73,15 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
     transfer.keeping.flush_ended(|_| false).await;
     drop(transfer);
     shared.metrics.under_way.dec();
-    linger(&shared, &shelf).await;
+    linger(&shared, &id, &shelf).await;
 }
 
-/// Keeps the shelf as long as it has consumers, and a little longer if it is small and whole.
-async fn linger(shared: &Shared, shelf: &Shelf) {
+/// Keeps the shelf as long as it has consumers, and a little longer if it is small and whole and the content is not
+/// kept in the store either. Else those who come later would never bring it there again.
+async fn linger(shared: &Shared, id: &AssetId, shelf: &Shelf) {
     let kib = u32::try_from(shelf.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
-    let room = shelf.is_whole().then(|| shared.lingering.try_acquire_many(kib).ok()).flatten();
+    let is_kept = shared.blobs.cached(id).is_some_and(|cached| cached.has(&shelf.range()));
+    let room = (shelf.is_whole() && !is_kept).then(|| shared.lingering.try_acquire_many(kib).ok()).flatten();
     loop {
         while !shelf.is_idle() {
             shelf.changed().await;

@@ -178,7 +178,11 @@ impl Shelf {
     /// Forgets a record.
     pub(super) fn forget(&self, record: &Record) -> Result<(), ShelfError> {
         let name = record.file_name();
-        fs::remove_file(self.folder.join(&name)).map_err(|source| self.io(&name, source))
+        match fs::remove_file(self.folder.join(&name)) {
+            // Another one tidied up at the same time.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|source| self.io(&name, source)),
+        }
     }
 
     /// Tells those who issue tokens beside the node which federation it belongs to.

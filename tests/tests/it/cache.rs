@@ -43,6 +43,13 @@ fn get(api: &mut Api, content: Content) -> String {
     source(&answer).to_owned()
 }
 
+/// Waits until all of it is kept. A client that is served fast waits half a second for that at most.
+fn wait_whole(api: &mut Api, content: Content) {
+    let id = content.id();
+    let whole = wait_until(SOON, || (source(&call(api, Method::Head, &id, None)) == "cache").then_some(()));
+    assert!(whole.is_some(), "{content:?} is not kept");
+}
+
 fn cached_bytes(api: &mut Api) -> u64 {
     api.node().unwrap()["cached_bytes"].as_u64().unwrap()
 }
@@ -65,6 +72,7 @@ fn the_second_time_content_comes_from_the_cache_and_others_have_it_from_there() 
         assert_eq!((source(&first), source(&head)), ("local", "local"));
         assert_eq!(source(&call(&mut near, Method::Head, id, None)), from);
         assert_eq!(get(&mut near, content), from);
+        wait_whole(&mut near, content);
         assert_eq!(get(&mut near, content), "cache");
         for (method, range) in
             [(Method::Head, None), (Method::Get, Some("bytes=1-5")), (Method::Get, Some("bytes=-1"))]
@@ -110,10 +118,12 @@ fn a_range_brings_no_more_than_its_groups_and_what_came_is_kept() {
         assert!(answer.status == 206 && answer.body == expected.body, "{range}");
         assert_eq!(source(&answer), from, "{range}");
         assert_eq!(metric(&mut api, "fetch_bytes_in_total"), came, "{range}");
-        assert_eq!(cached_bytes(&mut api), came, "{range}");
+        let kept = wait_until(SOON, || (cached_bytes(&mut api) == came).then_some(()));
+        assert!(kept.is_some(), "{range}: {} and not {came} bytes are kept", cached_bytes(&mut api));
     }
     assert_eq!(get(&mut api, content), peer(&cluster, 0));
     assert_eq!(metric(&mut api, "fetch_bytes_in_total"), content.size as u64, "nothing comes twice");
+    wait_whole(&mut api, content);
     assert_eq!(get(&mut api, content), "cache");
 }
 
@@ -141,6 +151,7 @@ fn what_had_come_when_the_node_was_killed_is_not_fetched_again() {
     assert!((16_000_000..content.size as u64).contains(&kept), "{kept} bytes were kept");
     assert_eq!(get(&mut api, content), peer(&cluster, 0));
     assert_eq!(metric(&mut api, "fetch_bytes_in_total"), content.size as u64 - kept);
+    wait_whole(&mut api, content);
     assert_eq!(get(&mut api, content), "cache");
 }
 
@@ -156,7 +167,11 @@ fn the_least_recently_used_makes_way_in_a_small_cache() {
     upload(&mut cluster.api(0), large);
     let mut api = cluster.api(1);
     let from = peer(&cluster, 0);
-    let mut gets = |which: usize| get(&mut api, contents[which]);
+    let mut gets = |which: usize| {
+        let source = get(&mut api, contents[which]);
+        wait_whole(&mut api, contents[which]);
+        source
+    };
     assert_eq!([gets(0), gets(1), gets(0), gets(2), gets(0)], [&from, &from, "cache", &from, "cache"]);
     assert_eq!(gets(3), from);
     assert_eq!([gets(0), gets(3)], ["cache", "cache"]);
@@ -188,6 +203,7 @@ fn damage_is_mended_with_what_another_node_keeps() {
     let content = Content { seed: 5, size: 5_000_000 };
     let id = upload(&mut cluster.api(0), content);
     get(&mut cluster.api(1), content);
+    wait_whole(&mut cluster.api(1), content);
     cluster.stop(0).unwrap();
     // One alone, two next to each other, and the last group.
     flip(&cluster, 0, content, &[100, 2_000_000, 2_020_000, 4_990_000]);
@@ -217,6 +233,7 @@ fn damage_in_what_is_kept_is_fetched_again() {
     let content = Content { seed: 6, size: 4_000_000 };
     let id = upload(&mut cluster.api(0), content);
     get(&mut cluster.api(1), content);
+    wait_whole(&mut cluster.api(1), content);
     cluster.stop(1).unwrap();
     flip(&cluster, 1, content, &[2_500_000]);
     cluster.restart(1).unwrap();
@@ -274,8 +291,10 @@ fn a_running_node_mends_all_that_others_hold_and_names_what_nobody_does() {
     for content in [sound, unreadable, flipped, lost] {
         upload(&mut cluster.api(0), content);
     }
-    get(&mut cluster.api(1), unreadable);
-    get(&mut cluster.api(2), flipped);
+    for (node, content) in [(1, unreadable), (2, flipped)] {
+        get(&mut cluster.api(node), content);
+        wait_whole(&mut cluster.api(node), content);
+    }
     assert_eq!(verify(&cluster, 0), (Some(0), String::new()));
     cluster.stop(0).unwrap();
     flip(&cluster, 0, unreadable, &[100, 40_000]);
