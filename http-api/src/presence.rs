@@ -63,9 +63,15 @@ mod tests {
         let (mut client, server) = pair().await;
         let gone = Presence::of(&server).gone();
         let mut gone = std::pin::pin!(gone);
-        client.write_all(b"GET /next HTTP/1.1\r\n").await.unwrap();
-        server.readable().await.unwrap();
         assert!(futures_util::poll!(gone.as_mut()).is_pending());
+        let other = Presence::of(&server).watched().unwrap();
+        for _ in 0..20 {
+            client.write_all(b"GET /next HTTP/1.1\r\n").await.unwrap();
+            // Both are told of the same bytes, and nobody reads them.
+            other.readable().await.unwrap();
+            let _ = other.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            assert!(futures_util::poll!(gone.as_mut()).is_pending());
+        }
         drop(client);
         timeout(Duration::from_secs(20), gone).await.unwrap();
     }

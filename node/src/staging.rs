@@ -23,6 +23,10 @@ use folder::{Folder, Root};
 use janitor::Leftover;
 use ledger::{Ledger, Limits};
 
+/// Folders that are made at once. They are made in no time; but each blocking thread that a crowd would start keeps memory
+/// of its own for good.
+const MAKERS_MAX: usize = 2;
+
 /// How much may be staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -127,7 +131,8 @@ struct Shared {
     config: Config,
     root: Root,
     ledger: Mutex<Ledger>,
-    writers: Arc<Semaphore>,
+    makers: Semaphore,
+    writers: Semaphore,
     leftovers: mpsc::Sender<Leftover>,
 }
 
@@ -154,9 +159,9 @@ impl Staging {
         let (leftovers, inbox) = mpsc::channel(config.invocations_max.max(1));
         tasks.run("staging", |stop| janitor::run(inbox, stop));
         let limits = Limits { invocations: config.invocations_max, bytes: config.bytes_max };
-        let writers = Arc::new(Semaphore::new(config.writers_max.max(1)));
+        let (makers, writers) = (Semaphore::new(MAKERS_MAX), Semaphore::new(config.writers_max.max(1)));
         let ledger = Mutex::new(Ledger::new(limits));
-        Ok(Self { shared: Arc::new(Shared { config, root, ledger, writers, leftovers }) })
+        Ok(Self { shared: Arc::new(Shared { config, root, ledger, makers, writers, leftovers }) })
     }
 
     /// Takes one of the places for invocations. It is free again once the folder is gone.
@@ -218,6 +223,7 @@ impl Invocation {
         place.bytes += bytes;
         let shared = Arc::clone(&place.shared);
         let id = self.id;
+        let _turn = place.shared.makers.acquire().await.map_err(|_| closed())?;
         let folder = blocking(move || shared.root.make(id)).await?;
         let path = folder.path().to_owned();
         self.folder = Some(folder);
@@ -234,15 +240,14 @@ impl Invocation {
         E: std::fmt::Display,
     {
         let (Some(place), Some(folder)) = (&self.place, &self.folder) else { return Err(closed()) };
-        let turn = Arc::clone(&place.shared.writers).acquire_owned().await;
-        let _turn = turn.map_err(|_| closed())?;
-        let mut file = folder.file(content)?;
-        let mut bytes = std::pin::pin!(bytes);
-        while let Some(piece) = bytes.next().await {
-            let piece = piece.map_err(|error| Error::Source(content.asset, error.to_string().into()))?;
-            file = blocking(move || file.write(&piece)).await?;
-        }
-        blocking(move || file.finish()).await
+        let _turn = place.shared.writers.acquire().await.map_err(|_| closed())?;
+        let file = folder.file(content)?;
+        // One blocking thread a file: many short jobs would spread its pieces over the memory of many threads.
+        let (writer, pieces) = mpsc::channel(1);
+        let writing = blocking(move || file.write_all(pieces));
+        let reading = forward(content.asset, bytes, writer);
+        let (written, read) = tokio::join!(writing, reading);
+        read.and(written)
     }
 
     /// Lets everybody on this machine into the folder: the container may run as another user.
@@ -279,6 +284,23 @@ impl Drop for Invocation {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// Hands the pieces of an asset on as they come.
+async fn forward<S, E>(asset: Uuid, bytes: S, writer: mpsc::Sender<Bytes>) -> Result<(), Error>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: std::fmt::Display,
+{
+    let mut bytes = std::pin::pin!(bytes);
+    while let Some(piece) = bytes.next().await {
+        let piece = piece.map_err(|error| Error::Source(asset, error.to_string().into()))?;
+        if writer.send(piece).await.is_err() {
+            // The writer has failed and says why.
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn closed() -> Error {

@@ -7,8 +7,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use assetmesh_protocol::ids::AssetId;
+use bytes::Bytes;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{Content, Error, OpenError};
@@ -203,17 +205,19 @@ pub(super) struct StagedFile {
 }
 
 impl StagedFile {
-    /// Writes more of it; never more than its size.
-    pub(super) fn write(mut self, bytes: &[u8]) -> Result<Self, Error> {
-        let damaged = Error::Damaged(self.content.asset);
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(damaged)?;
-        self.hasher.update(bytes);
-        self.file.write_all(bytes)?;
-        Ok(self)
+    /// Writes all that comes, never more than its size, and checks it. Blocking.
+    pub(super) fn write_all(mut self, mut pieces: mpsc::Receiver<Bytes>) -> Result<(), Error> {
+        while let Some(piece) = pieces.blocking_recv() {
+            let damaged = Error::Damaged(self.content.asset);
+            self.left = self.left.checked_sub(piece.len() as u64).ok_or(damaged)?;
+            self.hasher.update(&piece);
+            self.file.write_all(&piece)?;
+        }
+        self.finish()
     }
 
     /// Checks the whole, and lets everybody read it.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    fn finish(self) -> Result<(), Error> {
         let is_whole = self.left == 0 && AssetId::from(self.hasher.finalize()) == self.content.hash;
         if !is_whole {
             return Err(Error::Damaged(self.content.asset));
