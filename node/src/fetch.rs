@@ -58,8 +58,8 @@ const MAILBOX: usize = 256;
 /// How content is fetched.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long a member may take to say whether it holds a blob. 1 s: a node under load needs some hundred
-    /// milliseconds, and the first who proves that it has the blob is used at once.
+    /// How long a member may take to say whether it holds a blob. 2 s: a link that carries dozens of transfers on a busy
+    /// machine may need one, and the first who proves that it has the blob is used at once.
     pub head_within: Duration,
     /// How long a peer may take to accept a stream. 3 s: longer than a packet that is lost twice.
     pub open_within: Duration,
@@ -78,7 +78,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            head_within: Duration::from_secs(1),
+            head_within: Duration::from_secs(2),
             open_within: Duration::from_secs(3),
             stall_after: Duration::from_secs(10),
             buffer_bytes_each: 32 << 20,

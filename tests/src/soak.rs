@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cluster::Cluster;
 use crate::content::Content;
-use crate::download::{Download, upload};
+use crate::download::{Download, Refused, upload};
 use crate::random::Random;
 use crate::report::Report;
 use crate::wait::wait_until;
@@ -42,6 +42,9 @@ pub struct SoakPlan {
     pub contents: usize,
     /// A download that brings nothing for so long has stalled.
     pub stall: Duration,
+    /// How often a client may be told that the holder was not heard in time: on a machine that others use as well, the
+    /// nodes get too little of it.
+    pub unsure_max: u64,
     /// More arguments for the nodes.
     pub node_arguments: Vec<String>,
 }
@@ -90,6 +93,7 @@ pub fn run_soak(plan: &SoakPlan) -> Result<Report> {
     report.faults = tally.left;
     report.violations.clone_from(&tally.violations);
     report.fact("bytes", tally.bytes);
+    report.fact("holder not heard", tally.unsure);
     report.fact("longest gap", format!("{} ms", tally.longest_gap.as_millis()));
     report.violations.extend(
         soak.settle(before[0].tasks.max(before[1].tasks) + KEPT_MAX).err().map(|error| format!("{error:#}")),
@@ -127,6 +131,7 @@ struct Tally {
     whole: u64,
     left: u64,
     bytes: u64,
+    unsure: u64,
     longest_gap: Duration,
     violations: Vec<String>,
 }
@@ -196,6 +201,10 @@ impl Soak<'_> {
                     () => None,
                 }
             }
+            Err(error) if is_unsure(&error) => {
+                tally.unsure += 1;
+                (tally.unsure > self.plan.unsure_max).then(|| format!("{error:#}"))
+            }
             Err(error) => Some(format!("{error:#}")),
         };
         tally.violations.extend(fault.map(|why| format!("client {client}, transfer {number}: {why}")));
@@ -236,6 +245,12 @@ impl Soak<'_> {
         });
         quiet.with_context(|| format!("after {QUIET_WITHIN:?} {last}"))
     }
+}
+
+/// Whether it is the answer that nobody who was heard holds the content, and somebody was not heard.
+fn is_unsure(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|refused| refused.status == 404 && refused.text.contains("\"complete\":false"))
 }
 
 /// The first lines in which a node complains.

@@ -129,11 +129,12 @@ impl Run<'_> {
                 return self.must_refuse(random.below(self.cluster.len()), asked);
             }
         };
-        let (at, limit) = (random.below(self.cluster.len()), *random.pick(&LIMITS));
+        let limit = *random.pick(&LIMITS);
         let pages = if number.is_multiple_of(WHOLE_EVERY) { usize::MAX } else { self.plan.pages };
         let (mut rest, mut cursor) = (expect.as_slice(), None::<String>);
         for _ in 0..pages {
-            let page = self.page(at, asked, limit, cursor.as_deref())?;
+            // Any node goes on where another one ended.
+            let page = self.page(random.below(self.cluster.len()), asked, limit, cursor.as_deref())?;
             let found = self.oracle.rows_of(&page)?;
             tally.note(self.oracle, &found);
             rest = judge_page(rest, limit, &found, page.next_cursor.is_some())?;

@@ -19,11 +19,8 @@ use crate::summaries::Verdict;
 /// Members that are asked at once.
 const ASKED_AT_ONCE: usize = 32;
 
-/// How long a member that is busy is left alone before it is asked again, while there is time.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// How often a member is asked again after its answer was lost.
-const LOSSES_MAX: u32 = 2;
-
+/// How long a member whose answer did not come is left alone before it is asked again, while there is time.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// What is known of a blob that is not here, so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Search {
@@ -142,25 +139,24 @@ async fn one(shared: &Shared, key: NodeKey, id: &AssetId) -> Result<Head, Fault>
     let within = shared.config.head_within;
     let ends = Instant::now() + within;
     let mut fault = Fault::Stalled(within);
-    let mut losses = 0;
     let head = loop {
         let asked = async {
             let _place = shared.places.head(key).await;
-            let stream = shared.swarm.open_stream(key, within).await?;
-            ask::head(stream, id, within).await
+            match shared.swarm.open_stream(key, within).await {
+                Ok(stream) => ask::head(stream, id, within).await.map_err(|fault| (fault, true)),
+                Err(error) => Err((Fault::from(error), false)),
+            }
         };
         match timeout_at(ends, asked).await {
-            // A stream that the peer dropped for want of room, or that was lost on the way: the next may fare better.
-            Ok(Err(Fault::Busy)) => fault = Fault::Busy,
-            // Of two connections to a peer one is closed, with what it carries. The other one is as good.
-            Ok(Err(lost @ Fault::Lost(_))) if losses < LOSSES_MAX => {
-                losses += 1;
-                fault = lost;
-            }
-            Ok(answered) => break answered?,
+            Ok(Ok(head)) => break head,
+            // A stream that the peer dropped for want of room, or one that went with a connection: of two to the same
+            // peer one is closed, and the other is as good.
+            Ok(Err((again @ (Fault::Busy | Fault::Lost(_)), true))) => fault = again,
+            Ok(Err((Fault::Busy, _))) => fault = Fault::Busy,
+            Ok(Err((last, _))) => return Err(last),
             Err(_) => return Err(fault),
         }
-        sleep(BUSY_PAUSE).await;
+        sleep(AGAIN_AFTER).await;
     };
     Ok(Head { size: head.size, facts: head.facts(), from: key })
 }

@@ -25,6 +25,9 @@ struct Arguments {
     /// A download that brings nothing for so many milliseconds has stalled.
     #[arg(long, default_value_t = 8_000)]
     stall_ms: u64,
+    /// How often a client may be told that the holder was not heard in time.
+    #[arg(long, default_value_t = 0)]
+    unsure_max: u64,
     /// Repeats the choices of an earlier run.
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -43,6 +46,7 @@ fn main() -> Result<ExitCode> {
         bytes: arguments.kib << 10,
         contents: arguments.contents,
         stall: Duration::from_millis(arguments.stall_ms),
+        unsure_max: arguments.unsure_max,
         node_arguments: arguments.node_arguments,
     })?;
     println!("{report}");

@@ -66,11 +66,12 @@ fn content_of_which_a_thousand_clients_want_all_comes_over_once() {
 fn many_transfers_at_once_do_not_stall_and_leave_nothing_behind() {
     let report = run_soak(&SoakPlan {
         seed: 4,
-        clients: 48,
+        clients: 32,
         lasting: Duration::from_secs(6),
         bytes: 64 << 10,
         contents: 96,
-        stall: Duration::from_secs(8),
+        stall: Duration::from_secs(20),
+        unsure_max: 100,
         node_arguments: Vec::new(),
     });
     let report = report.unwrap();
