@@ -234,6 +234,8 @@ impl From<ShelfError> for Error {
 }
 
 #[cfg(test)]
+mod claims_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod jwks_tests;

@@ -42,6 +42,8 @@ const NEEDS: &[(&str, &str, Need)] = &[
     ("get", "/v2/nvcf/assets/{asset_id}", INVOKE),
     ("delete", "/v2/nvcf/assets/{asset_id}", INVOKE),
     ("put", "/v2/nvcf/uploads/{ticket}", Need::Signature),
+    ("post", "/v2/nvcf/inputs", INVOKE),
+    ("get", "/v2/nvcf/inputs/{asset_id}", INVOKE),
     ("post", "/v2/nvcf/pexec/functions/{function_id}", INVOKE),
     ("post", "/v2/nvcf/pexec/functions/{function_id}/versions/{version_id}", INVOKE),
     ("get", "/v2/nvcf/pexec/status/{request_id}", INVOKE),
@@ -171,7 +173,7 @@ async fn call(server: &Server, method: &str, path: &str, headers: &str) -> Reply
     let path =
         path.replace("{asset_id}", &"0".repeat(64)).replace("{uri}", "absent:1-t").replace("{id}", "absent");
     let some_id = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
-    let path = ["{ticket}", "{function_id}", "{version_id}", "{request_id}"]
+    let path = ["{ticket}", "{function_id}", "{version_id}", "{request_id}", "{assets_db_id}"]
         .into_iter()
         .fold(path, |path, name| path.replace(name, some_id));
     let json = "Content-Type: application/json\r\n";

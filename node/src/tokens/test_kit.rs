@@ -82,3 +82,48 @@ pub(super) fn changed(object: &Value, name: &str, value: Option<Value>) -> Value
     };
     Value::Object(object)
 }
+
+/// How many were tried, all of them refused.
+pub(super) struct Trial<'a> {
+    pub(super) world: &'a World,
+    pub(super) tried: usize,
+}
+
+impl Trial<'_> {
+    pub(super) fn refused(&mut self, what: &str, token: &str) {
+        let checked = self.world.tokens.check(token);
+        assert!(checked.is_err(), "accepted: {what}: {}", &token[..token.len().min(2000)]);
+        self.tried += 1;
+    }
+
+    pub(super) fn refused_header(&mut self, header: &Value, claims: &Value) {
+        self.refused(&header.to_string(), &self.world.signed(&header.to_string(), &claims.to_string()));
+    }
+
+    pub(super) fn refused_claims(&mut self, claims: &Value) {
+        let header = self.world.header().to_string();
+        self.refused(&claims.to_string(), &self.world.signed(&header, &claims.to_string()));
+    }
+}
+
+pub(super) fn trial(world: &World) -> Trial<'_> {
+    let (header, claims) = (world.header(), world.claims());
+    let control = world.signed(&header.to_string(), &claims.to_string());
+    assert!(world.tokens.check(&control).is_ok(), "the control is refused");
+    Trial { world, tried: 0 }
+}
+
+/// Values of every other type.
+pub(super) fn oddities() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!(true),
+        json!([]),
+        json!({}),
+        json!([[]]),
+        json!(""),
+        json!(-1),
+        json!(0.5),
+        json!(1e300),
+    ]
+}
