@@ -1,6 +1,7 @@
 //! The one place where an error becomes a status, a code and a public sentence.
 //! What lies behind it stays inside: it is carried along for the log and never sent.
 
+mod input;
 mod invocation;
 mod nvcf;
 
@@ -8,10 +9,6 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use assetmesh_node::{ForgetError, blobs, catalog, fetch, query, registry, tokens};
-use assetmesh_protocol::asset::AssetError;
-use assetmesh_protocol::document::JsonError;
-use assetmesh_protocol::filter::{FilterError, SortError};
-use assetmesh_protocol::registry::EntryError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -22,7 +19,6 @@ use utoipa::ToSchema;
 
 use crate::config::JSON_BYTES_MAX;
 use crate::federation::Federation;
-use crate::multipart::Malformed;
 use crate::probe::Unwell;
 use crate::site::Foreign;
 
@@ -482,42 +478,6 @@ impl From<tokens::Error> for ApiError {
 impl From<Foreign> for ApiError {
     fn from(foreign: Foreign) -> Self {
         Self::new(StatusCode::FORBIDDEN, "foreign_site", foreign.to_string())
-    }
-}
-
-impl From<AssetError> for ApiError {
-    fn from(error: AssetError) -> Self {
-        Self::bad_request(error.code(), error.to_string())
-    }
-}
-
-impl From<EntryError> for ApiError {
-    fn from(error: EntryError) -> Self {
-        Self::bad_request(error.code(), error.to_string())
-    }
-}
-
-impl From<JsonError> for ApiError {
-    fn from(error: JsonError) -> Self {
-        Self::bad_request("bad_json", error.to_string())
-    }
-}
-
-impl From<FilterError> for ApiError {
-    fn from(error: FilterError) -> Self {
-        Self::bad_request(error.code(), error.to_string())
-    }
-}
-
-impl From<SortError> for ApiError {
-    fn from(error: SortError) -> Self {
-        Self::bad_request("bad_sort", error.to_string())
-    }
-}
-
-impl From<Malformed> for ApiError {
-    fn from(error: Malformed) -> Self {
-        Self::bad_request("bad_multipart", error.to_string())
     }
 }
 

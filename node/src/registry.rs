@@ -372,6 +372,13 @@ impl Registry {
         self.inner.shared.view().members.keys().copied().collect()
     }
 
+    /// Waits until this node's own record is there.
+    pub async fn registered(&self) {
+        let mut view = self.inner.shared.view.clone();
+        // It fails only when the registry has stopped.
+        view.wait_for(|view| view.members.contains_key(&self.inner.shared.me)).await.ok();
+    }
+
     /// Tells of every change from now on: of entries, of members, of what expires.
     #[must_use]
     pub fn changes(&self) -> Changes {

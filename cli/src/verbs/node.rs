@@ -32,6 +32,7 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let bound = listener.local_addr().context("cannot tell the bound address")?;
     let node =
         Node::start(node_config(&settings, bound)).map_err(|error| refused(&error, &settings.data_dir))?;
+    node.registry().registered().await;
     tracing::info!("{}", banner(&settings, bound));
     if settings.public_url.is_none() && bound.ip().is_unspecified() {
         let told = reachable(bound);

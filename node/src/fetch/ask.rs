@@ -124,11 +124,15 @@ struct Answer<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Answer<S> {
     async fn begin(mut stream: S, ask: BlobAsk, stall: Duration) -> Result<Self, Fault> {
         let ask = ask.encode().map_err(|error| Fault::Lost(error.to_string()))?;
+        let length = u8::try_from(ask.len()).map_err(|error| Fault::Lost(error.to_string()))?;
+        // This side stays open: only then does a stream that is dropped midway tell the provider to stop.
         let asked = async {
-            stream.write_all(&ask).await?;
-            stream.close().await
+            stream.write_all(&[&[length][..], &ask].concat()).await?;
+            stream.flush().await
         };
-        timeout(stall, asked).await.map_err(|_| Fault::Stalled(stall))??;
+        let asked = timeout(stall, asked).await.map_err(|_| Fault::Stalled(stall))?;
+        // The peer dropped the stream before it had read anything, as one does that has no room.
+        asked.map_err(|_| Fault::Busy)?;
         let mut answer = Self { stream: BufReader::with_capacity(AHEAD_BYTES, stream), stall };
         let mut status = [0];
         let read = timeout(stall, answer.stream.read(&mut status)).await;

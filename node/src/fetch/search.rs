@@ -131,6 +131,9 @@ async fn ask_all(shared: &Shared, keys: Vec<NodeKey>, id: &AssetId, tell: &watch
         if matches!(answer, Err(Fault::False(_))) {
             shared.blame(key, id, "it claims to hold it").await;
         }
+        if let Err(fault) = &answer {
+            tracing::debug!(asset_id = %id, assets_db_id = %key.assets_db_id(), "no head: {fault}");
+        }
         tell.send_modify(|search| search.take(key, answer));
     }
 }

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assetmesh_protocol::blob::{BLOB_ASK_BYTES_MAX, BlobAsk, BlobHead, BlobStatus, BlobWant};
+use assetmesh_protocol::blob::{BlobAsk, BlobHead, BlobStatus, BlobWant};
 use assetmesh_protocol::ids::NodeKey;
 use futures_util::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
 use tokio::sync::mpsc;
@@ -64,15 +64,8 @@ async fn answer<S>(shared: &Shared, from: NodeKey, mut stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut ask = Vec::new();
-    let mut question = (&mut stream).take(BLOB_ASK_BYTES_MAX as u64 + 1);
-    if !matches!(timeout(ASK_WITHIN, question.read_to_end(&mut ask)).await, Ok(Ok(_))) {
-        return;
-    }
     // Given up before it was asked: a client went, or another provider was faster.
-    if ask.is_empty() {
-        return;
-    }
+    let Ok(Ok(ask)) = timeout(ASK_WITHIN, question(&mut stream)).await else { return };
     let status = match BlobAsk::decode(&ask) {
         Ok(ask) => match send(shared, from, ask, &mut stream).await {
             Ok(()) => return,
@@ -87,6 +80,15 @@ where
     // The peer may have gone.
     write(&mut stream, &[status.byte()]).await.ok();
     close(&mut stream).await;
+}
+
+/// A question: its length in one byte, and its frame.
+async fn question<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Vec<u8>> {
+    let mut length = [0];
+    stream.read_exact(&mut length).await?;
+    let mut ask = vec![0; usize::from(length[0])];
+    stream.read_exact(&mut ask).await?;
+    Ok(ask)
 }
 
 /// Sends what was asked for, or says why not. What goes wrong behind the status cuts the stream.

@@ -146,8 +146,12 @@ enum Hostile {
 }
 
 async fn hostile(mut stream: swarm::PeerStream, blobs: Blobs, how: Hostile) {
-    let mut ask = Vec::new();
-    if stream.read_to_end(&mut ask).await.is_err() {
+    let mut length = [0];
+    if stream.read_exact(&mut length).await.is_err() {
+        return;
+    }
+    let mut ask = vec![0; usize::from(length[0])];
+    if stream.read_exact(&mut ask).await.is_err() {
         return;
     }
     // A stream that was given up before its question came.
@@ -404,8 +408,9 @@ async fn a_transfer_ends_when_nobody_wants_it_any_more() {
 /// What a node answers to exactly these bytes.
 async fn answer_to(asker: &Member, holder: &Member, question: &[u8]) -> Vec<u8> {
     let mut stream = asker.swarm.open_stream(holder.key, WITHIN).await.unwrap();
-    stream.write_all(question).await.unwrap();
-    stream.close().await.unwrap();
+    let length = u8::try_from(question.len()).unwrap();
+    stream.write_all(&[&[length][..], question].concat()).await.unwrap();
+    stream.flush().await.unwrap();
     let mut answer = Vec::new();
     tokio::time::timeout(WITHIN, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     answer
@@ -438,8 +443,31 @@ async fn nobody_is_blamed_for_questions_that_were_given_up() {
     let (asker, holders, id) = federation(1, b"here").await;
     for _ in 0..30 {
         drop(asker.swarm.open_stream(holders[0].key, WITHIN).await.unwrap());
-        assert_eq!(answer_to(&asker, &holders[0], b"").await, b"");
+        let mut ended = asker.swarm.open_stream(holders[0].key, WITHIN).await.unwrap();
+        ended.close().await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(WITHIN, ended.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, b"");
     }
     assert_eq!(asker.get_all(id).await.unwrap(), b"here");
     assert_eq!(holders[0].swarm.metrics().offences(swarm::Offence::Malformed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_stops_when_its_answer_is_no_longer_wanted() {
+    let (asker, holders, id) = federation(1, &content(20_000_000, 9)).await;
+    for _ in 0..8 {
+        let stream = asker.swarm.open_stream(holders[0].key, WITHIN).await.unwrap();
+        let stall = Duration::from_secs(10);
+        let mut content = super::ask::content(stream, &id, 20_000_000, 0..20_000_000, stall).await.unwrap();
+        assert!(content.next().await.unwrap().is_some());
+        assert!(holders[0].swarm.metrics().streams_open() > 0);
+    }
+    // Far less than the holder gives a peer that takes nothing.
+    let until = Instant::now() + Duration::from_secs(15);
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    while holders[0].swarm.metrics().streams_open() > 0 {
+        assert!(Instant::now() < until, "{} answers go on", holders[0].swarm.metrics().streams_open());
+        looks.tick().await;
+    }
 }

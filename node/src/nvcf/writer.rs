@@ -142,9 +142,10 @@ impl Writer {
                 Err(error) if result.is_ok() => Err(error.clone()),
                 _ => result,
             };
+            // First, so that content which nobody names is free when the asker goes on.
+            drop(lease);
             // The asker may have gone; the change stands.
             reply.send(result).ok();
-            drop(lease);
         }
     }
 }

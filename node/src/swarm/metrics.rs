@@ -121,6 +121,11 @@ impl Metrics {
         registry.register("swarm_offences", "What peers did wrong, by kind", self.offences.clone());
     }
 
+    #[cfg(test)]
+    pub(crate) fn streams_open(&self) -> i64 {
+        self.streams_open.get()
+    }
+
     /// A stream of content is open until the guard is dropped.
     pub(super) fn stream_open(&self) -> OpenStream {
         self.streams_open.inc();

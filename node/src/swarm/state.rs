@@ -471,11 +471,6 @@ impl State {
         self.book.entry(now, peer, due, |peer| wanted.contains(peer) || connected.is_connected(peer))
     }
 
-    /// Of two nodes that learn of each other at once, the one with the smaller key dials first.
-    fn first_due(&mut self, now: Instant, peer: NodeKey) -> Instant {
-        if self.own < peer { now } else { now + self.dice.around(limits::GREATER_KEY_WAITS) }
-    }
-
     fn postpone(&mut self, until: Instant, peer: NodeKey) {
         for bootstrap in self.bootstrap.iter_mut().filter(|bootstrap| bootstrap.leads_to == Some(peer)) {
             bootstrap.retry.postpone(until);

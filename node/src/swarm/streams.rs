@@ -18,8 +18,8 @@ use super::address::{node_key, peer_id};
 use super::metrics::{Metrics, OpenStream};
 use super::{Attached, Error};
 
-/// A stream to a peer, half-duplex by agreement: the opener writes its question and closes its side, then reads the
-/// answer. An answer always begins with a status byte; an end before it means that the peer is busy.
+/// A stream to a peer, half-duplex by agreement: the opener writes its question, then reads the answer. It closes its side
+/// last: yamux resets a stream that is dropped only while that side is open, and else the peer would write on and wait. An answer always begins with a status byte; an end before it means that the peer is busy.
 pub struct PeerStream(
     libp2p::Stream,
     #[expect(dead_code, reason = "it counts as long as it is held")] OpenStream,

@@ -170,8 +170,10 @@ async fn answer_all(mut incoming: mpsc::Receiver<Incoming>, blobs: Blobs, manner
 }
 
 async fn answer(mut stream: PeerStream, blobs: &Blobs, manner: Manner, asked: &Asked) -> Result<()> {
-    let mut question = Vec::new();
-    stream.read_to_end(&mut question).await?;
+    let mut length = [0];
+    stream.read_exact(&mut length).await?;
+    let mut question = vec![0; usize::from(length[0])];
+    stream.read_exact(&mut question).await?;
     let ask = BlobAsk::decode(&question)?;
     match ask.want {
         BlobWant::Head => {

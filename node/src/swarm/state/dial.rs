@@ -37,6 +37,11 @@ impl State {
         }
     }
 
+    /// Of two nodes that learn of each other at once, the one with the smaller key dials first.
+    pub(super) fn first_due(&mut self, now: Instant, peer: NodeKey) -> Instant {
+        if self.own < peer { now } else { now + self.dice.around(limits::GREATER_KEY_WAITS) }
+    }
+
     /// True if a dial was begun.
     fn dial_peer(&mut self, now: Instant, peer: NodeKey, out: &mut Vec<Output>) -> bool {
         let silent = self.wanted.contains(&peer) && self.connected.is_silent(now, &peer);

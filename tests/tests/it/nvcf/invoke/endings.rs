@@ -7,7 +7,7 @@ use assetmesh_tests::{Connection, Method, Request, wait_until};
 
 use super::super::account::{Account, problem};
 use super::setup::{FUNCTION, Setup, settings};
-use crate::it::support::TestNode;
+use crate::it::support::{TestNode, metric};
 
 const PATH: &str = "/v2/nvcf/pexec/functions/44444444-4444-4444-8444-444444444444";
 
@@ -129,6 +129,9 @@ fn a_stopping_node_does_not_leave_its_clients_in_the_dark() {
     let _other = setup.container.next().unwrap();
     let id = sent_away.receive(Method::Post).unwrap().header("nvcf-reqid").unwrap().to_owned();
     let mut asking = setup.send(&setup.status(&id, 60));
+    // Both, and the one that asks for it.
+    let under_way = || metric(&mut setup.node.api(), "http_in_flight") == 3;
+    assert!(wait_until(Duration::from_secs(20), || under_way().then_some(())).is_some());
     let begun = Instant::now();
     setup.node.process.terminate().unwrap();
     problem(&client.receive(Method::Post).unwrap(), 503, PATH);
