@@ -82,34 +82,22 @@ where
     Ok(head)
 }
 
-/// Asks for whole groups of a blob whose size is proven.
+/// Asks for whole groups of a blob. The size of one that a public record names is proven by then; that of another may be a
+/// claim, and a false one fails as false content.
 pub(super) async fn content<S>(
     stream: S,
     id: &AssetId,
     size: u64,
-    range: Range<u64>,
+    want: BlobWant,
     stall: Duration,
 ) -> Result<Content<S>, Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let want = BlobWant::Range { start: range.start, end: range.end };
-    let answer = Answer::begin(stream, BlobAsk::new(id, want), stall).await?;
-    Ok(Content::new(answer, id, size, range))
-}
-
-/// As [`content`], of a blob that no public record need name. Its size may be a claim: a false one fails as false content.
-pub(super) async fn private<S>(
-    stream: S,
-    id: &AssetId,
-    size: u64,
-    range: Range<u64>,
-    stall: Duration,
-) -> Result<Content<S>, Fault>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let want = BlobWant::Private { start: range.start, end: range.end };
+    let range = match want {
+        BlobWant::Head => 0..0,
+        BlobWant::Range { start, end } | BlobWant::Private { start, end } => start..end,
+    };
     let answer = Answer::begin(stream, BlobAsk::new(id, want), stall).await?;
     Ok(Content::new(answer, id, size, range))
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use assetmesh_protocol::blob::BlobWant;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -85,7 +86,8 @@ impl Direct {
             None => {
                 let place = shared.places.range(provider).await;
                 let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
-                let asked = ask::private(stream, id, *size, self.at..*size, shared.config.stall_after);
+                let want = BlobWant::Private { start: self.at, end: *size };
+                let asked = ask::content(stream, id, *size, want, shared.config.stall_after);
                 self.content.insert((asked.await?, place))
             }
         };

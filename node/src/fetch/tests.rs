@@ -459,7 +459,8 @@ async fn a_holder_stops_when_its_answer_is_no_longer_wanted() {
     for _ in 0..8 {
         let stream = asker.swarm.open_stream(holders[0].key, WITHIN).await.unwrap();
         let stall = Duration::from_secs(10);
-        let mut content = super::ask::content(stream, &id, 20_000_000, 0..20_000_000, stall).await.unwrap();
+        let want = BlobWant::Range { start: 0, end: 20_000_000 };
+        let mut content = super::ask::content(stream, &id, 20_000_000, want, stall).await.unwrap();
         assert!(content.next().await.unwrap().is_some());
         assert!(holders[0].swarm.metrics().streams_open() > 0);
     }

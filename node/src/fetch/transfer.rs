@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use assetmesh_protocol::asset::FileFacts;
+use assetmesh_protocol::blob::BlobWant;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -126,7 +127,8 @@ async fn bring_range(
     // Held as long as the stream.
     let _place = shared.places.range(provider).await;
     let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
-    let mut content = ask::content(stream, id, size, range, shared.config.stall_after).await?;
+    let want = BlobWant::Range { start: range.start, end: range.end };
+    let mut content = ask::content(stream, id, size, want, shared.config.stall_after).await?;
     while let Some((offset, bytes)) = content.next().await? {
         if offset >= end.load(Ordering::Relaxed) {
             break;
