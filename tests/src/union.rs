@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -17,8 +17,11 @@ use crate::report::Report;
 const ALIVE_WITHIN: Duration = Duration::from_secs(60);
 /// Every so many questions one is read to its end, however many pages that takes.
 const WHOLE_EVERY: usize = 20;
+/// Pages to the end: of many rows, each page takes more.
+const PAGES_TO_END: usize = 200;
 /// One page can be the whole answer, or the answer cut where it hurts.
-const LIMITS: [usize; 6] = [1, 2, 7, 64, 333, 1000];
+const LIMITS: [usize; 6] = [1, 2, 7, 64, 333, ROWS_MAX];
+const ROWS_MAX: usize = 1000;
 
 /// What to ask of how much.
 #[derive(Debug, Clone)]
@@ -51,6 +54,9 @@ struct Tally {
     refused: u64,
     /// Questions that fail on some document: nodes may or may not get as far as that.
     passed_over: u64,
+    /// Time in which clients waited for pages.
+    waited: Duration,
+    slowest: Duration,
 }
 
 /// Fills a cluster and asks it everything.
@@ -60,6 +66,7 @@ struct Tally {
 pub fn run_union(plan: &UnionPlan) -> Result<Report> {
     let cluster = Cluster::start(plan.nodes)?;
     cluster.wait_alive(ALIVE_WITHIN)?;
+    let began = Instant::now();
     let assets = Assets::new();
     let oracle =
         Oracle::fill(&cluster, 4 * plan.clients, plan.assets, plan.seed, |number| assets.asset(number))?;
@@ -68,6 +75,7 @@ pub fn run_union(plan: &UnionPlan) -> Result<Report> {
     let mut questions: Vec<Question> = recorded().into_iter().step_by(plan.step).collect();
     questions.extend(refused().into_iter().step_by(plan.step));
     questions.extend((0..plan.questions).map(|_| generated(&mut random, plan.assets)));
+    let filled = began.elapsed();
     let run = Run { plan, cluster: &cluster, oracle: &oracle, questions: &questions };
     let (tally, violations) = run.ask_all();
     let mut report = Report::of("union", plan.seed);
@@ -79,6 +87,10 @@ pub fn run_union(plan: &UnionPlan) -> Result<Report> {
     report.fact("rows", tally.rows);
     report.fact("refused", tally.refused);
     report.fact("passed over", tally.passed_over);
+    report.fact("filled in", format!("{filled:.0?}"));
+    report.fact("asked in", format!("{:.0?}", began.elapsed().saturating_sub(filled)));
+    report.fact("mean page", format!("{:.1?}", tally.waited.div_f64(tally.pages.max(1) as f64)));
+    report.fact("slowest page", format!("{:.1?}", tally.slowest));
     Ok(report)
 }
 
@@ -130,11 +142,17 @@ impl Run<'_> {
             }
         };
         let limit = *random.pick(&LIMITS);
-        let pages = if number.is_multiple_of(WHOLE_EVERY) { usize::MAX } else { self.plan.pages };
+        let (limit, pages) = if number.is_multiple_of(WHOLE_EVERY) {
+            (limit.max(expect.len() / PAGES_TO_END).min(ROWS_MAX), usize::MAX)
+        } else {
+            (limit, self.plan.pages)
+        };
         let (mut rest, mut cursor) = (expect.as_slice(), None::<String>);
         for _ in 0..pages {
             // Any node goes on where another one ended.
+            let began = Instant::now();
             let page = self.page(random.below(self.cluster.len()), asked, limit, cursor.as_deref())?;
+            tally.waited(began.elapsed());
             let found = self.oracle.rows_of(&page)?;
             tally.note(self.oracle, &found);
             rest = judge_page(rest, limit, &found, page.next_cursor.is_some())?;
@@ -190,14 +208,21 @@ impl Tally {
         self.merged += u64::from(owners.any(|owner| Some(owner) != first));
     }
 
+    fn waited(&mut self, time: Duration) {
+        self.waited += time;
+        self.slowest = self.slowest.max(time);
+    }
+
     fn add(&mut self, other: &Self) {
-        let Self { asked, pages, rows, merged, refused, passed_over } = other;
+        let Self { asked, pages, rows, merged, refused, passed_over, waited, slowest } = other;
         self.asked += asked;
         self.pages += pages;
         self.rows += rows;
         self.merged += merged;
         self.refused += refused;
         self.passed_over += passed_over;
+        self.waited += *waited;
+        self.slowest = self.slowest.max(*slowest);
     }
 }
 

@@ -22,6 +22,8 @@ use crate::value::{LogFormat, RemoteWrites};
 
 /// Room beyond the deadline of the requests in flight, for closing what they used.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Beyond a commit on a slow disk. A disk that is full takes none for now, and the node serves what it has.
+const OWN_RECORD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs a node until SIGTERM or Ctrl-C.
 pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
@@ -32,7 +34,7 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     let bound = listener.local_addr().context("cannot tell the bound address")?;
     let node =
         Node::start(node_config(&settings, bound)).map_err(|error| refused(&error, &settings.data_dir))?;
-    node.registry().registered().await;
+    wait_for_own_record(node.registry().registered()).await;
     tracing::info!("{}", banner(&settings, bound));
     if settings.public_url.is_none() && bound.ip().is_unspecified() {
         let told = reachable(bound);
@@ -58,6 +60,15 @@ pub(crate) async fn run(settings: NodeSettings) -> anyhow::Result<()> {
     node.stop().await;
     tracing::info!("stopped");
     served
+}
+
+/// The first client finds this node's own record, if that can be stored at all.
+async fn wait_for_own_record(registered: impl Future<Output = ()>) {
+    if tokio::time::timeout(OWN_RECORD_WITHIN, registered).await.is_err() {
+        tracing::warn!(
+            "this node's own record is not stored yet: it may be missing from answers for a while"
+        );
+    }
 }
 
 /// Serves until a signal, then lets what is in flight end. A store that gives up for good ends the node as well.
@@ -257,6 +268,13 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_cannot_be_stored_delays_the_start_for_a_moment_only() {
+        let began = tokio::time::Instant::now();
+        wait_for_own_record(std::future::pending()).await;
+        assert!(began.elapsed() < Duration::from_secs(3));
+    }
 
     #[test]
     fn any_address_is_reached_by_loopback() {
