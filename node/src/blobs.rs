@@ -86,7 +86,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            store: StoreConfig { cache_bytes: 16 << 20, ..StoreConfig::default() },
+            store: StoreConfig { cache_bytes: 8 << 20, ..StoreConfig::default() },
             mailbox_max: 256,
             chunks_in_hand_max: 48,
             chunks_per_upload: 4,

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use crate::blobs::tree::{FalseNode, GROUP_BYTES, NODE_BYTES, Node, Step, Walk, groups, hash_group};
 use crate::swarm;
 
-/// Bytes read ahead of the check.
-const AHEAD_BYTES: usize = 16 << 10;
+/// Bytes read ahead of the check: a path of nodes. What is larger than this is read to where it stays.
+const AHEAD_BYTES: usize = 1 << 10;
 
 /// Why a provider gave no more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

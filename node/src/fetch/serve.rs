@@ -22,6 +22,8 @@ use crate::swarm::{Incoming, Offence, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEE
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a peer may take nothing of an answer.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// As much as is written at once: whole frames of the multiplexer.
+const WRITE_BYTES: usize = 64 << 10;
 
 /// Runs until the node stops.
 pub(super) async fn run(
@@ -146,33 +148,56 @@ async fn stream_out<S>(
         write(stream, &[BlobStatus::Refused.byte()]).await.ok();
         return close(stream).await;
     }
-    if write(stream, &head).await.is_err() {
-        return;
-    }
+    let mut out = Out { stream, gathered: head };
     while let Some(piece) = next {
         match piece {
-            Ok(bytes) if write(stream, &bytes).await.is_ok() => {
+            Ok(bytes) if out.send(&bytes).await.is_ok() => {
                 shared.metrics.bytes_out.inc_by(bytes.len() as u64);
             }
             // The peer has gone, or has enough.
             Ok(_) => return,
             Err(error) => {
                 tracing::error!(%error, "an answer to a peer was cut");
+                // What came before is sound, and the peer goes on behind it.
+                out.flush().await.ok();
                 return shared.met_damage(held).await;
             }
         }
         next = pieces.next().await;
     }
-    close(stream).await;
+    if out.flush().await.is_ok() {
+        close(out.stream).await;
+    }
 }
 
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, mut bytes: &[u8]) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let (now, rest) = bytes.split_at(bytes.len().min(4 * GROUP_BYTES));
-        timeout(TAKEN_WITHIN, stream.write_all(now)).await??;
-        bytes = rest;
+/// Gathers the nodes and groups of an answer: each write becomes frames of their own, whatever its size.
+struct Out<'s, S> {
+    stream: &'s mut S,
+    gathered: Vec<u8>,
+}
+
+impl<S: AsyncWrite + Unpin> Out<'_, S> {
+    async fn send(&mut self, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            let (now, rest) = bytes.split_at(bytes.len().min(WRITE_BYTES - self.gathered.len()));
+            self.gathered.extend_from_slice(now);
+            bytes = rest;
+            if self.gathered.len() == WRITE_BYTES {
+                self.flush().await?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn flush(&mut self) -> std::io::Result<()> {
+        write(self.stream, &self.gathered).await?;
+        self.gathered.clear();
+        Ok(())
+    }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> std::io::Result<()> {
+    timeout(TAKEN_WITHIN, stream.write_all(bytes)).await?
 }
 
 async fn close<S: AsyncWrite + Unpin>(stream: &mut S) {
