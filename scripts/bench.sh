@@ -329,12 +329,14 @@ transfers() {
   local line
   # What misses its target is a row of the table, and no reason to stop.
   line=$("$bin/transfers" --mib "$mib" --runs "$runs" --raw "$bin/examples/raw_stream" | sed "s/^/  /" | tee /dev/stderr) || true
+  [ -n "$(value_of relayed_mb_s "$line")" ] || { say "the transfers did not come to an end"; exit 1; }
   row "transfer of $mib MiB through a node, MB/s" "$(value_of relayed_mb_s "$line")" "raw libp2p stream" "$(value_of raw_mb_s "$line")" "$(value_of ratio "$line")"
   row "the same, first byte, ms" "$(value_of first_byte_ms "$line")" "target" "200" ""
   row "the same, memory of the provider over idle, MiB" "$(value_of memory_provider_mib "$line")" "target" "64" ""
   row "the same, memory of the node between over idle, MiB" "$(value_of memory_middle_mib "$line")" "target" "64" ""
   row "transfer from three providers, MB/s" "$(value_of three_mb_s "$line")" "shares" "$(value_of providers "$line")" ""
   row "longest pause when a provider is killed, ms" "$(value_of gap_at_kill_ms "$line")" "" "" ""
+  row "violations: targets missed, or wrong bytes" "$(grep -c '^  violation:' <<<"$line")" "target" "0" ""
 }
 
 federation() {

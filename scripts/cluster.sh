@@ -11,7 +11,7 @@
 #   scripts/cluster.sh heal               undo the partition
 #   scripts/cluster.sh down               stop all and delete everything
 #
-# Settings: CLUSTER_DIR=/tmp/assetmesh-cluster  CLUSTER_HTTP_PORT=4100  CLUSTER_P2P_PORT=4200  (node i: port + i)
+# Settings: CLUSTER_DIR=/tmp/assetmesh-cluster  CLUSTER_HTTP_PORT=4100  CLUSTER_P2P_PORT=4400  (node i: port + i)
 #   CLUSTER_NETNS=1     each node in a network namespace of its own, at 10.77.0.i (as root); partitions then cut
 #                       the network itself instead of using the nodes' block lists
 #   CLUSTER_ARGS="..."  more arguments for every `node run`      ASSETMESH_BIN=...  the binary
@@ -21,7 +21,7 @@ cd "$(dirname "$self")/.."
 
 dir=${CLUSTER_DIR:-/tmp/assetmesh-cluster}
 http_port=${CLUSTER_HTTP_PORT:-4100}
-p2p_port=${CLUSTER_P2P_PORT:-4200}
+p2p_port=${CLUSTER_P2P_PORT:-4400}
 binary=${ASSETMESH_BIN:-target/release/assetmesh}
 subnet=10.77.0
 bridge=assetmesh0
@@ -174,6 +174,8 @@ remember_id() {
 up() {
   local count=${1:-} i first second
   [[ $count =~ ^[0-9]+$ ]] && [ "$count" -ge 1 ] && [ "$count" -le 200 ] || fail "up needs a number of nodes, 1 to 200"
+  local apart=$((p2p_port - http_port))
+  [ "${apart#-}" -ge "$count" ] || fail "$count nodes need HTTP and peer ports that are $count apart: set CLUSTER_P2P_PORT"
   [ ! -e "$dir" ] || fail "$dir is there already; \`scripts/cluster.sh down\` removes it"
   build
   mkdir -p "$dir"

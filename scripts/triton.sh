@@ -9,36 +9,16 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-folder=${1:?usage: scripts/triton.sh FOLDER}
-binary=$(readlink -f "${ASSETMESH_BIN:-target/release/assetmesh}")
-python=${PYTHON:-python3}
-function=33333333-3333-4333-8333-333333333333
-
-say() { printf '%s\n' "$*" >&2; }
-skip() { say "skipped: $*"; exit 0; }
-fail() { say "triton: $*"; for log in "$run"/*.log; do say "--- $log"; tail -n 30 "$log" >&2; done; exit 1; }
-
-mkdir -p "$folder"
-folder=$(readlink -f "$folder")
-run=$(mktemp -d "$folder/run.XXXXXX")
-started=()
-finish() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
-  rm -rf "$run"
-}
-trap finish EXIT
+. scripts/trial.sh "${1:?usage: scripts/triton.sh FOLDER}" 33333333-3333-4333-8333-333333333333
 
 # --- Triton out of the wheel -------------------------------------------------------------------
 
 site() { "$folder/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
 
 if ! [ -e "$folder/venv/installed" ]; then
-  "$python" -m venv "$folder/venv"
   # The wheel's own Python package is not used: only the server in it, and numpy for the model.
-  "$folder/venv/bin/pip" install --quiet --no-deps nvidia-pytriton==0.7.0 >"$run/pip.log" 2>&1 \
-    && "$folder/venv/bin/pip" install --quiet 'numpy<2' >>"$run/pip.log" 2>&1 \
-    || skip "the wheel of nvidia-pytriton cannot be had here: $(grep -m1 ERROR "$run/pip.log" || tail -n1 "$run/pip.log")"
+  installed --no-deps nvidia-pytriton==0.7.0
+  installed 'numpy<2'
   triton=$(site)/pytriton/tritonserver
   version=$("$folder/venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   cp "$triton/python_backend_stubs/$version/triton_python_backend_stub" "$triton/backends/python/" \
@@ -47,15 +27,6 @@ if ! [ -e "$folder/venv/installed" ]; then
   touch "$folder/venv/installed"
 fi
 triton=$(site)/pytriton/tritonserver
-
-free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-wait_for() { # URL SECONDS
-  local end=$((SECONDS + $2))
-  until curl -sf -o /dev/null --max-time 2 "$1"; do
-    [ $SECONDS -lt $end ] || return 1
-    sleep 0.2
-  done
-}
 
 # Python leaves its caches beside the model.
 cp -r docs/triton "$run/models"
@@ -67,20 +38,8 @@ started+=($!)
 
 # --- a node, and a function that is served by it -----------------------------------------------
 
-cat >"$run/settings.toml" <<END
-[[functions]]
-id = "$function"
-name = "asset-hashes"
-url = "http://127.0.0.1:$port/v2/models/asset_hashes/infer"
-END
-http=$(free_port)
-"$binary" node run --data-dir "$run/data" --http "127.0.0.1:$http" --p2p /ip4/127.0.0.1/tcp/0 \
-  --config "$run/settings.toml" >"$run/node.log" 2>&1 &
-started+=($!)
-node=http://127.0.0.1:$http
-wait_for "$node/readyz" 30 || fail "the node does not start"
+start_node "http://127.0.0.1:$port/v2/models/asset_hashes/infer"
 wait_for "http://127.0.0.1:$port/v2/health/ready" 90 || fail "Triton does not start"
-token=$("$binary" token create --data-dir "$run/data" --account acme --scope invoke_function 2>"$run/token.log" | tail -n1)
 
 member() { "$python" -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 upload() { # FILE; prints the asset's id
@@ -113,5 +72,5 @@ sha256 = lambda name: hashlib.sha256(open(f"{run}/{name}", "rb").read()).hexdige
 assert told("with")["assets"] == {one: sha256("one"), two: sha256("two")}, told("with")
 assert told("without")["assets"] == {}, told("without")
 END
-[ -z "$(ls -A "$run/data/staging")" ] || fail "staged folders are left: $(ls "$run/data/staging")"
+nothing_is_staged
 say "triton: the model read both assets at the paths it was told, their hashes are right, and nothing stays staged"

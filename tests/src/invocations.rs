@@ -24,7 +24,7 @@ use crate::{Content, binary};
 const FUNCTION: &str = "55555555-5555-4555-8555-555555555555";
 /// For all invocations together, on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// Between two looks at memory and disk.
+/// Between two looks at the disk.
 const LOOK: Duration = Duration::from_millis(50);
 /// What the node writes beside staging: pages of its databases.
 const GROWN_MAX: u64 = 4 << 20;
@@ -72,7 +72,6 @@ struct Stage {
 
 #[derive(Debug, Default)]
 struct Seen {
-    resident: AtomicU64,
     staged: AtomicU64,
     folders: AtomicUsize,
     is_over: AtomicBool,
@@ -105,21 +104,23 @@ impl Stage {
         let idle = self.node.resident_bytes()?;
         let disk = disk_bytes(&self.data_dir);
         let seen = Seen::default();
+        self.node.forget_peak()?;
         let begun = Instant::now();
         let wrong: Vec<String> = thread::scope(|scope| {
             let watch = scope.spawn(|| self.watch(&seen));
             let clients: Vec<_> =
                 (0..plan.clients).map(|_| scope.spawn(|| self.client(plan.rounds))).collect();
-            let wrong = clients.into_iter().flat_map(|client| client.join().unwrap_or_default()).collect();
+            let wrong =
+                clients.into_iter().flat_map(|client| client.join().expect("no client panics")).collect();
             seen.is_over.store(true, Ordering::Relaxed);
-            watch.join().ok();
+            watch.join().expect("the watch does not panic");
             wrong
         });
         let took = begun.elapsed();
         report.violations.extend(wrong);
         report.faults = (plan.clients * plan.rounds) as u64;
         let left = folders(&self.staging);
-        let peak = seen.resident.into_inner();
+        let peak = self.node.resident_bytes_peak()?;
         if !left.is_empty() {
             report.violations.push(format!("folders stay: {left:?}"));
         }
@@ -157,7 +158,6 @@ impl Stage {
 
     fn watch(&self, seen: &Seen) {
         while !seen.is_over.load(Ordering::Relaxed) {
-            seen.resident.fetch_max(self.node.resident_bytes().unwrap_or_default(), Ordering::Relaxed);
             let folders = folders(&self.staging);
             seen.folders.fetch_max(folders.len(), Ordering::Relaxed);
             let bytes = folders.iter().map(|name| file_bytes(&self.staging.join(name))).sum();

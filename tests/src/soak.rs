@@ -65,7 +65,9 @@ struct Size {
 /// If the nodes cannot be started, filled or looked at.
 pub fn run_soak(plan: &SoakPlan) -> Result<Report> {
     ensure!(plan.contents as u64 >= 2 * plan.clients, "two clients may not want the same content");
-    let arguments: Vec<&str> = plan.node_arguments.iter().map(String::as_str).collect();
+    // Every transfer has to cross.
+    let mut arguments = vec!["--cache-max", "0"];
+    arguments.extend(plan.node_arguments.iter().map(String::as_str));
     let cluster = Cluster::start_with(2, &arguments)?;
     cluster.wait_alive(ALIVE_WITHIN)?;
     let mut contents = Vec::new();
@@ -195,6 +197,9 @@ impl Soak<'_> {
                 *if leaves { &mut tally.left } else { &mut tally.whole } += 1;
                 match () {
                     () if !leaves && got.hash != *id => Some("wrong bytes under a clean end".to_owned()),
+                    () if !leaves && !got.source.starts_with("peer:") => {
+                        Some(format!("it came from {:?} and not from the other node", got.source))
+                    }
                     () if got.longest_gap > self.plan.stall => {
                         Some(format!("nothing came for {:?}", got.longest_gap))
                     }

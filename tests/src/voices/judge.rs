@@ -25,7 +25,14 @@ pub(super) fn judge<'o>(seen: &Seen<'_>, owner: impl Fn(usize) -> &'o str) -> Re
     ensure!(*complete == missing.is_empty(), "complete: {complete}, and {missing:?} are named as missing");
     let mut rest = expect.iter();
     for row in *found {
-        let skipped: Vec<usize> = rest.by_ref().copied().take_while(|expected| expected != row).collect();
+        let mut skipped = Vec::new();
+        loop {
+            match rest.next() {
+                Some(expected) if expected == row => break,
+                Some(expected) => skipped.push(*expected),
+                None => bail!("row {row} does not belong where it stands"),
+            }
+        }
         must_be_excused(&skipped, missing, &owner)?;
     }
     let rest: Vec<usize> = rest.copied().collect();
@@ -72,6 +79,8 @@ mod tests {
             (&[0, 1, 2, 3, 4, 5], true),
             (&[1, 0], true),
             (&[0, 0], true),
+            (&[0, 1, 2, 3, 4, 5, 0], false),
+            (&[0, 1, 2, 3, 4, 5, 6], false),
             (&[], false),
         ] {
             assert!(!told(found, &[], 9, more), "{found:?} {more}");
@@ -86,6 +95,8 @@ mod tests {
         assert!(!told(&[1, 4], &["a"], 9, false), "c is not named");
         assert!(!told(&[1, 3], &["a"], 9, false), "the last of b");
         assert!(!told(&[1, 3, 4], &[], 9, false), "complete");
+        assert!(!told(&[3, 1, 4], &["a", "b", "c"], 9, false), "not in order");
+        assert!(!told(&[1, 3, 4, 4], &["a", "b", "c"], 9, false), "twice");
     }
 
     #[test]
