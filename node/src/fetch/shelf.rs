@@ -90,14 +90,15 @@ impl Shelf {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a consumer of `range` in, if all of it is here or still to come.
+    /// Lets a consumer of `range` in, if all of it is here or comes soon. One that begins further ahead would wait at
+    /// the pace of others, and if they left, all up to its begin would be brought for nobody.
     pub(super) fn enter(self: &Arc<Self>, range: Range<u64>, now: Instant) -> Option<Consumer> {
         if matches!(self.progress.borrow().ended, Some(Err(_))) {
             return None;
         }
         let mut inner = self.lock();
-        let fits =
-            range.start >= inner.base && range.start >= self.range.start && range.end <= self.range.end;
+        let soon = inner.base..=inner.to.saturating_add(self.history_bytes);
+        let fits = soon.contains(&range.start) && range.end <= self.range.end;
         if !fits || inner.is_closed {
             return None;
         }
@@ -187,7 +188,7 @@ impl Shelf {
         let mut inner = self.lock();
         let Some((slowest, spot)) = inner.slowest() else { return };
         let is_stuck = now.saturating_duration_since(spot.moved) >= PATIENCE && spot.at < inner.to;
-        let waits = inner.consumers.values().any(|other| other.at == inner.to);
+        let waits = inner.consumers.values().any(|other| other.at >= inner.to);
         if !is_stuck || !waits || inner.to == self.range.end {
             return;
         }
@@ -293,5 +294,56 @@ impl Drop for Consumer {
         inner.tidy(self.shelf.history_bytes);
         drop(inner);
         self.shelf.bell.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const PIECE: u64 = 1000;
+    const HISTORY: u64 = 3 * PIECE;
+
+    fn shelf(pieces: u64) -> Arc<Shelf> {
+        Arc::new(Shelf::new(0..pieces * PIECE, HISTORY))
+    }
+
+    fn put(shelf: &Shelf, pieces: Range<u64>) {
+        shelf.put(pieces.map(|number| (number * PIECE, Bytes::from(vec![0; PIECE as usize]))));
+    }
+
+    fn take(consumer: &mut Consumer) -> Option<usize> {
+        consumer.next().now_or_never().map(|bytes| bytes.unwrap().unwrap().len())
+    }
+
+    #[test]
+    fn who_begins_far_ahead_of_what_has_come_is_not_let_in() {
+        let (shelf, now) = (shelf(100), Instant::now());
+        let enter = |start| shelf.enter(start..100 * PIECE, now);
+        let mut first = enter(0).unwrap();
+        assert!(enter(90 * PIECE).is_none() && enter(HISTORY + 1).is_none());
+        let ahead = enter(HISTORY).unwrap();
+        put(&shelf, 0..50);
+        assert!(enter(90 * PIECE).is_none() && enter(50 * PIECE).is_some());
+        assert_eq!(take(&mut first), Some(PIECE as usize));
+        // Without the slowest, no more than a little is here that nobody takes.
+        drop(first);
+        assert_eq!((shelf.taken(), shelf.lock().base), (HISTORY, 0));
+        drop(ahead);
+    }
+
+    #[test]
+    fn who_waits_for_what_has_not_come_is_relieved_of_one_who_takes_nothing() {
+        let (shelf, now) = (shelf(100), Instant::now());
+        let mut slow = shelf.enter(0..100 * PIECE, now).unwrap();
+        put(&shelf, 0..10);
+        let mut ahead = shelf.enter(11 * PIECE..100 * PIECE, now).unwrap();
+        assert_eq!(take(&mut ahead), None);
+        shelf.relieve(now + PATIENCE);
+        assert_eq!(slow.take(now), Taken::SentAway);
+        put(&shelf, 10..12);
+        assert_eq!(take(&mut ahead), Some(PIECE as usize));
     }
 }
