@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The bell is rung for this many bytes that are taken: far less than a window, far more than a group.
 const BELL_BYTES: u64 = 128 << 10;
 
+/// Why no more comes of a transfer that did not say how it ended.
+const BROKE_OFF: &str = "the transfer broke off";
+
 /// How a transfer ended.
 pub(super) type Ended = Option<Result<(), Arc<str>>>;
 
@@ -135,6 +138,16 @@ impl Shelf {
         self.progress.send_modify(|progress| progress.ended = Some(result));
     }
 
+    /// Says that nothing more comes, unless it ended otherwise, and lets nobody in.
+    pub(super) fn break_off(&self) {
+        self.lock().is_closed = true;
+        self.progress.send_if_modified(|progress| {
+            let goes_on = progress.ended.is_none();
+            progress.ended.get_or_insert_with(|| Err(BROKE_OFF.into()));
+            goes_on
+        });
+    }
+
     /// Waits until consumers took something, came or left.
     pub(super) async fn changed(&self) {
         self.bell.notified().await;
@@ -248,9 +261,8 @@ impl Consumer {
                 (Taken::Nothing, Some(Ok(()))) => return Err("the transfer ended early".into()),
                 (Taken::Nothing, None) => {}
             }
-            if self.progress.changed().await.is_err() {
-                return Err("the transfer broke off".into());
-            }
+            // The shelf is held here, and with it the sender.
+            self.progress.changed().await.map_err(|_| BROKE_OFF)?;
         }
     }
 
@@ -261,7 +273,7 @@ impl Consumer {
 
     /// Waits for the end of the transfer.
     pub(super) async fn ended(&mut self) {
-        // One that broke off has ended, too.
+        // One that breaks off ends, too, and the shelf is held here, with the sender.
         self.progress.wait_for(|progress| progress.ended.is_some()).await.ok();
     }
 
@@ -345,5 +357,17 @@ mod tests {
         assert_eq!(slow.take(now), Taken::SentAway);
         put(&shelf, 10..12);
         assert_eq!(take(&mut ahead), Some(PIECE as usize));
+    }
+
+    #[test]
+    fn those_who_wait_hear_that_a_transfer_broke_off() {
+        let shelf = shelf(2);
+        let mut consumer = shelf.enter(0..2 * PIECE, Instant::now()).unwrap();
+        put(&shelf, 0..1);
+        shelf.break_off();
+        assert_eq!(take(&mut consumer), Some(PIECE as usize), "what has come is given");
+        assert!(consumer.next().now_or_never().unwrap().is_err());
+        assert!(consumer.ended().now_or_never().is_some());
+        assert!(shelf.is_closed() && shelf.enter(0..PIECE, Instant::now()).is_none());
     }
 }

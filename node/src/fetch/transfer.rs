@@ -50,10 +50,11 @@ enum Event {
 
 /// Brings it all, or says on the shelf why not. Ends early when nobody wants it any more.
 pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
-    shared.metrics.transfers.inc();
-    shared.metrics.under_way.inc();
-    let (tell, events) = mpsc::channel(EVENTS);
     let shelf = Arc::clone(&order.shelf);
+    let _ending = Ending(Arc::clone(&shelf));
+    shared.metrics.transfers.inc();
+    let under_way = Counted::new(&shared);
+    let (tell, events) = mpsc::channel(EVENTS);
     let keeper = shared.blobs.keeper(order.id, order.size, order.facts.clone());
     let page = Page::new(&shared.views, order.id, order.size, Instant::now());
     let mut transfer = Transfer {
@@ -77,9 +78,33 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
     }
     // What was proven is kept, whatever came after.
     transfer.keeping.flush_ended(|_| false).await;
-    drop(transfer);
-    shared.metrics.under_way.dec();
+    drop((transfer, under_way));
     linger(&shared, &id, &shelf).await;
+}
+
+/// Wakes those who wait at the shelf, also when the transfer panics or is aborted, and lets nobody in after that.
+struct Ending(Arc<Shelf>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.break_off();
+    }
+}
+
+/// Counts a transfer as under way.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.metrics.under_way.inc();
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.under_way.dec();
+    }
 }
 
 /// Keeps the shelf as long as it has consumers, and a little longer if it is small and whole and the content is not
