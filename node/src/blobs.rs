@@ -441,4 +441,4 @@ mod fault_tests;
 #[cfg(test)]
 mod keep_tests;
 #[cfg(test)]
-mod test_kit;
+pub(crate) mod test_kit;

@@ -178,6 +178,11 @@ impl Shelf {
         self.lock().consumers.is_empty()
     }
 
+    /// Whether something is still to come, or to be taken. What only waits for those who come later does neither.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.progress.borrow().ended.is_none() || !self.is_idle()
+    }
+
     /// Whether all that was to come is still here.
     pub(super) fn is_whole(&self) -> bool {
         let inner = self.lock();

@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 const EVENTS: usize = 64;
 /// How long a transfer that has ended keeps its content for those who come a moment later.
 const LINGER: Duration = Duration::from_secs(2);
+/// The least that such content counts for, however small it is: there are no more than 256 of it.
+const LINGER_KIB_MIN: u64 = 128;
 
 /// What is to be brought.
 #[derive(Debug, Clone)]
@@ -110,7 +112,7 @@ impl Drop for Counted {
 /// Keeps the shelf as long as it has consumers, and a little longer if it is small and whole and the content is not
 /// kept in the store either. Else those who come later would never bring it there again.
 async fn linger(shared: &Shared, id: &AssetId, shelf: &Shelf) {
-    let kib = u32::try_from(shelf.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
+    let kib = u32::try_from(shelf.bytes().div_ceil(1024).max(LINGER_KIB_MIN)).unwrap_or(u32::MAX);
     let is_kept = shared.blobs.cached(id).is_some_and(|cached| cached.has(&shelf.range()));
     let room = (shelf.is_whole() && !is_kept).then(|| shared.lingering.try_acquire_many(kib).ok()).flatten();
     loop {
