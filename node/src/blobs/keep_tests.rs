@@ -9,7 +9,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use rstest::rstest;
 
+use super::backend::BlobNumber;
+use super::batch::Batch;
 use super::keep::Left;
+use super::keeping::plan_overwrite;
 use super::test_kit::{Kind, Kit, Memory, content};
 use super::tree::{Builder, GROUP_BYTES, NODE_BYTES, Node, groups};
 use super::*;
@@ -219,6 +222,47 @@ async fn a_damaged_blob_of_this_node_is_written_over_where_it_is_damaged(
     assert_eq!(kit.blobs.metrics().groups_mended(), 1);
     assert_eq!(kit.blobs.cached_bytes(), 0);
     kit.holds_only(&[id]).await;
+}
+
+#[tokio::test]
+async fn two_mends_of_one_chunk_in_one_commit_are_both_kept() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(100 * GROUP_BYTES, 14);
+    let id = kit.keep(&content).await;
+    memory.harm(|maps| {
+        let chunk = maps.chunks.values_mut().next().unwrap();
+        [5, 40].into_iter().for_each(|group| harm(chunk, group * GROUP_BYTES));
+    });
+    assert!(kit.get(&id, 0..u64::MAX).await.is_err());
+    let keeper = kit.blobs.keeper(id, content.len() as u64, facts());
+    let held_up = memory.hold_up();
+    for group in [5, 40] {
+        let bytes = content[group * GROUP_BYTES..][..GROUP_BYTES].to_vec();
+        keeper.put(group as u32, bytes, nodes_of(&content), SOON).await.unwrap();
+    }
+    drop(held_up);
+    keeper.settle(SOON).await;
+    assert!(kit.get(&id, 0..u64::MAX).await.unwrap() == content);
+    assert_eq!(kit.blobs.metrics().groups_mended(), 2);
+    kit.holds_only(&[id]).await;
+}
+
+#[tokio::test]
+async fn each_chunk_that_is_written_over_counts_once_towards_a_commit() {
+    let kit = Kit::new(Kind::Memory);
+    let content = content(130 * GROUP_BYTES, 15);
+    kit.keep(&content).await;
+    let number = kit.blobs.shared.backend.next_used(BlobNumber(0)).unwrap().unwrap();
+    let mut batch = Batch::default();
+    for (wanted, chunks) in [(3..4, 1), (62..64, 2), (64..65, 2), (129..130, 3)] {
+        let bytes = &content[wanted.start * GROUP_BYTES..wanted.end * GROUP_BYTES];
+        let part = (wanted.start as u32, bytes);
+        plan_overwrite(&kit.blobs.shared, number, part, (129, Vec::new()), &mut batch).unwrap();
+        assert_eq!(batch.chunks, chunks, "groups {wanted:?}");
+    }
+    let beyond = plan_overwrite(&kit.blobs.shared, number, (130, b"x"), (129, Vec::new()), &mut batch);
+    assert!(beyond.is_err() && batch.chunks == 3);
 }
 
 fn harm(value: &mut Bytes, at: usize) {
