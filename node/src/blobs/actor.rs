@@ -317,7 +317,8 @@ impl Writer {
         self.write_rows(&mut batch);
         let removes = batch.removals.iter().any(|removal| removal.found.is_some());
         let is_asked = removes || !batch.answers.is_empty() || batch.mends;
-        let is_durable = is_asked || self.keeping.must_sync();
+        // What changes nothing syncs nothing.
+        let is_durable = (is_asked && !batch.changes.is_empty()) || self.keeping.must_sync();
         let outcome = self.apply(&batch, is_durable);
         match &outcome {
             Ok(()) => {
@@ -342,7 +343,7 @@ impl Writer {
     }
 
     fn apply(&mut self, batch: &Batch, is_durable: bool) -> Result<(), Error> {
-        if batch.changes.is_empty() && !self.keeping.must_sync() {
+        if batch.changes.is_empty() && !is_durable {
             return Ok(());
         }
         if batch.bytes > 0 {

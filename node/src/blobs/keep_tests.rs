@@ -272,6 +272,20 @@ fn harm(value: &mut Bytes, at: usize) {
 }
 
 #[tokio::test]
+async fn an_answer_that_changes_nothing_leaves_what_is_kept_to_be_synced() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(GROUP_BYTES, 16);
+    let keeper = kit.blobs.keeper(AssetId::of(&content), content.len() as u64, facts());
+    keeper.put(0, content, Vec::new(), SOON).await.unwrap();
+    keeper.settle(SOON).await;
+    assert!(kit.blobs.hold(AssetId::of(b"absent")).await.unwrap().is_none());
+    kit.end().await;
+    memory.harm(|maps| assert!(!maps.is_unsynced, "a power cut would lose it"));
+    drop(keeper);
+}
+
+#[tokio::test]
 async fn a_disk_that_does_not_follow_holds_nobody_up() {
     let memory = Arc::new(Memory::default());
     let kit = Kit::on_memory(Arc::clone(&memory));

@@ -202,6 +202,8 @@ pub(crate) struct Maps {
     pub(crate) pieces: BTreeMap<(BlobNumber, u32), Bytes>,
     unfinished: BTreeSet<BlobNumber>,
     cached: HashMap<AssetId, Entry>,
+    /// Something was committed that a power cut would lose.
+    pub(crate) is_unsynced: bool,
 }
 
 /// Holds everybody up.
@@ -238,8 +240,9 @@ impl Memory {
 }
 
 impl Backend for Memory {
-    fn apply(&self, _: u64, changes: &[Change], _: bool) -> Result<(), Error> {
+    fn apply(&self, _: u64, changes: &[Change], durable: bool) -> Result<(), Error> {
         let maps = &mut *self.lock();
+        maps.is_unsynced = !durable;
         for change in changes {
             match change {
                 Change::Begin { number } => {
