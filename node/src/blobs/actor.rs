@@ -42,11 +42,11 @@ pub(crate) enum Message {
     /// Proven groups of another node's content, or of a damaged blob.
     Keep(KeepWrite),
     /// Answer when all that came before can be read.
-    Kept { reply: Reply<()> },
+    Kept { reply: Reply<Result<(), Error>> },
     /// Keep nothing of this content of another node any more.
-    Drop { id: AssetId, reply: Reply<()> },
+    Drop { id: AssetId, reply: Reply<Result<(), Error>> },
     /// Let go what is over the bound or stale of other nodes' content.
-    Tidy { reply: Reply<()> },
+    Tidy { reply: Reply<Result<(), Error>> },
     /// Answer when no chunk is left to clear, but for those that are being read.
     Settle { reply: Reply<()> },
     /// Look at what was let go.
@@ -333,7 +333,7 @@ impl Writer {
         drop((changes, permits));
         // Whoever asked may have gone.
         done.into_iter().for_each(|reply| {
-            let _ = reply.send(());
+            let _ = reply.send(outcome.clone());
         });
         for answer in answers {
             answer.give(&outcome);

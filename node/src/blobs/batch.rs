@@ -52,7 +52,7 @@ pub(crate) struct Batch {
     /// It writes over damage.
     pub(crate) mends: bool,
     /// Those who asked for something of other nodes' content.
-    pub(crate) done: Vec<Reply<()>>,
+    pub(crate) done: Vec<Reply<Result<(), Error>>>,
 }
 
 impl Batch {

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::backend::{Backend, BlobNumber, Change, Found, Place, piece_bytes, place_of_node};
 use super::cache::Entry;
 use super::tables::Tables;
+use super::tree::{Builder, GROUP_BYTES, NODE_BYTES, Node, groups};
 use super::*;
 use crate::storage::test_disk::TestDisk;
 
@@ -188,6 +189,40 @@ pub(crate) fn content(len: usize, seed: u64) -> Vec<u8> {
     out
 }
 
+/// Far more than the disk of a test takes.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) fn nodes_of(content: &[u8]) -> Vec<Node> {
+    let mut builder = Builder::default();
+    content.chunks(GROUP_BYTES).for_each(|group| builder.push(group));
+    builder.finish();
+    let nodes = builder.take_nodes(builder.nodes());
+    let nodes = nodes.chunks(NODE_BYTES).enumerate();
+    nodes.map(|(at, node)| (at as u64, node.try_into().unwrap())).collect()
+}
+
+pub(crate) fn facts() -> FileFacts {
+    FileFacts { file_name: "a b".to_owned(), file_type: "text/plain".to_owned() }
+}
+
+/// Hands groups of some content over as a transfer would, and waits until they can be read.
+pub(crate) async fn keep(kit: &Kit, content: &[u8], wanted: std::ops::Range<usize>) -> AssetId {
+    let id = AssetId::of(content);
+    let keeper = kit.blobs.keeper(id, content.len() as u64, facts());
+    let mut nodes = nodes_of(content);
+    for first in wanted.clone().step_by(63) {
+        let end = (first + 63).min(wanted.end) * GROUP_BYTES;
+        let part = content[first * GROUP_BYTES..end.min(content.len())].to_vec();
+        keeper.put(first as u32, part, std::mem::take(&mut nodes), SOON).await.ok();
+    }
+    keeper.settle(SOON).await;
+    id
+}
+
+pub(crate) async fn keep_all(kit: &Kit, content: &[u8]) -> AssetId {
+    keep(kit, content, 0..groups(content.len() as u64) as usize).await
+}
+
 /// A backend that keeps all in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -204,6 +239,8 @@ pub(crate) struct Maps {
     cached: HashMap<AssetId, Entry>,
     /// Something was committed that a power cut would lose.
     pub(crate) is_unsynced: bool,
+    /// Nothing can be changed.
+    pub(crate) is_stuck: bool,
 }
 
 /// Holds everybody up.
@@ -242,6 +279,9 @@ impl Memory {
 impl Backend for Memory {
     fn apply(&self, _: u64, changes: &[Change], durable: bool) -> Result<(), Error> {
         let maps = &mut *self.lock();
+        if maps.is_stuck {
+            return Err(Error::Io(Arc::new(std::io::Error::other("it is stuck"))));
+        }
         maps.is_unsynced = !durable;
         for change in changes {
             match change {

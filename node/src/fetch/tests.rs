@@ -1,5 +1,6 @@
 //! Transfers between real swarms on loopback: honest providers, and every kind of hostile one.
 
+mod damage_tests;
 mod limit_tests;
 
 use std::collections::BTreeMap;
