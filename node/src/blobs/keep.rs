@@ -118,7 +118,7 @@ impl Cached {
             0..=LAST_SMALL => Place::Single(kept.number),
             _ => Place::Large(kept.number),
         };
-        let blob = Blob::at(shared, *id, Found { size, place }, reading);
+        let blob = Blob::kept(shared, *id, Found { size, place }, reading);
         Some(Self { blob, kept })
     }
 

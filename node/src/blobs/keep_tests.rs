@@ -170,6 +170,19 @@ async fn damage_is_met_and_dropped_and_never_read() {
     assert!(read(&kit.blobs.cached(&id).unwrap(), 0..u64::MAX).await.unwrap() == content);
 }
 
+#[tokio::test]
+async fn damage_of_what_was_kept_is_no_damage_of_an_upload() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(20 * GROUP_BYTES, 17);
+    let id = keep_all(&kit, &content).await;
+    memory.harm(|maps| harm(maps.chunks.values_mut().next().unwrap(), GROUP_BYTES));
+    assert!(read(&kit.blobs.cached(&id).unwrap(), 0..u64::MAX).await.is_err());
+    kit.keep(&content).await;
+    assert!(kit.put(&content).await.unwrap().was_present, "a sound copy was replaced");
+    kit.holds_only(&[id]).await;
+}
+
 #[rstest]
 #[case(|maps: &mut super::test_kit::Maps| harm(maps.chunks.values_mut().next().unwrap(), 9 * GROUP_BYTES))]
 #[case(|maps: &mut super::test_kit::Maps| harm(maps.pieces.values_mut().next().unwrap(), 9 * NODE_BYTES))]
