@@ -346,19 +346,22 @@ impl Writer {
         if batch.changes.is_empty() && !is_durable {
             return Ok(());
         }
-        if batch.bytes > 0 {
-            // No more than the cache can be waiting there.
-            let waiting = self.unsynced.min(self.shared.config.store.cache_bytes as u64);
-            let wanted = batch.bytes + waiting;
-            while let Err(error) = self.shared.backend.room(wanted) {
-                if !self.give_way(wanted, batch) {
-                    return Err(error);
-                }
+        while batch.bytes > 0
+            && let Err(error) = self.shared.backend.room(self.wanted(batch))
+        {
+            if !self.give_way(self.wanted(batch), batch)? {
+                return Err(error);
             }
         }
         self.shared.backend.apply(self.session, &batch.changes, is_durable)?;
         self.unsynced = if is_durable { 0 } else { self.unsynced + batch.bytes };
         Ok(())
+    }
+
+    /// The room that a batch needs, with what is on its way to the device.
+    fn wanted(&self, batch: &Batch) -> u64 {
+        // No more than the cache can be waiting there.
+        batch.bytes + self.unsynced.min(self.shared.config.store.cache_bytes as u64)
     }
 
     /// Tells uploads that they are lost: those of the batch, and after a reopening all that had begun.
@@ -417,16 +420,40 @@ impl Writer {
     fn clear(&mut self, limit: usize) -> bool {
         let readers = &self.shared.readers;
         let Some(next) = self.state.next_to_clear(|id| readers.is_read(id)) else { return false };
-        match self.shared.backend.clear(next.number, limit) {
-            Ok(true) => {}
-            Ok(false) => self.state.clear_later(next),
-            Err(error) => {
-                // The mark stays, so the next start tries again.
-                self.fail(&[], &error);
-                tracing::warn!(number = next.number.0, %error, "chunks of a removed blob stay");
-            }
+        if let Ok(false) = self.clear_some(next.number, limit) {
+            self.state.clear_later(next);
         }
         true
+    }
+
+    /// Clears some chunks of a number that nobody reads. True if none is left.
+    fn clear_some(&mut self, number: BlobNumber, limit: usize) -> Result<bool, Error> {
+        let cleared = self.shared.backend.clear(number, limit);
+        if let Err(error) = &cleared {
+            // The mark stays, so the next start tries again.
+            self.fail(&[], error);
+            tracing::warn!(number = number.0, %error, "chunks of a removed blob stay");
+        }
+        cleared
+    }
+
+    /// Clears these at once, but for those that are being read: they wait until nobody does.
+    pub(crate) fn clear_now(&mut self, entries: Vec<Clearing>) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for entry in entries {
+            let is_read = entry.id.is_some_and(|id| self.shared.readers.is_read(&id));
+            if is_read || outcome.is_err() {
+                self.state.clear_later(entry);
+                continue;
+            }
+            outcome = loop {
+                match self.clear_some(entry.number, CLEARED_IDLE) {
+                    Ok(false) => {}
+                    done => break done.map(drop),
+                }
+            };
+        }
+        outcome
     }
 
     fn settle(&mut self) {

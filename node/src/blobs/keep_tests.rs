@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rstest::rstest;
+use tokio::task::JoinSet;
 
 use super::backend::BlobNumber;
 use super::batch::Batch;
 use super::keep::Left;
 use super::keeping::plan_overwrite;
-use super::test_kit::{Kind, Kit, Memory, SOON, content, facts, keep, keep_all, nodes_of};
+use super::test_kit::{Kind, Kit, Memory, SOON, content, facts, keep, keep_all, nodes_of, put};
 use super::tree::{GROUP_BYTES, NODE_BYTES};
 use super::*;
 use crate::storage::Space;
@@ -317,4 +318,41 @@ async fn a_full_disk_takes_from_what_is_kept_and_not_from_uploads() {
     assert!(kit.blobs.cached(&other).is_none());
     kit.blobs.settle().await.unwrap();
     assert_eq!(kit.damages().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_to_read_what_makes_way_reads_it_to_its_end() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let kept = content(30 * GROUP_BYTES, 18);
+    let id = keep_all(&kit, &kept).await;
+    kit.blobs.settle().await.unwrap();
+    memory.harm(|maps| maps.bytes_max = Some(kept.len() as u64 + 100));
+    let barrier = memory.stop_at_commit();
+    let blobs = kit.blobs.clone();
+    let mut uploads = JoinSet::new();
+    uploads.spawn(async move { put(&blobs, &[7; 200]).await });
+    let reached = Arc::clone(&barrier);
+    tokio::task::spawn_blocking(move || reached.wait()).await.unwrap();
+    let cached = kit.blobs.cached(&id).unwrap();
+    tokio::task::spawn_blocking(move || barrier.wait()).await.unwrap();
+    assert!(matches!(uploads.join_next().await, Some(Ok(Err(Error::Full)))));
+    assert!(read(&cached, 0..u64::MAX).await.unwrap() == kept);
+    drop(cached);
+    assert!(kit.blobs.cached(&id).is_none());
+    kit.blobs.settle().await.unwrap();
+    let own = kit.keep(&[7; 200]).await;
+    kit.holds_only(&[own]).await;
+}
+
+#[tokio::test]
+async fn what_makes_way_and_cannot_be_cleared_fails_the_upload() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let kept = content(30 * GROUP_BYTES, 19);
+    keep_all(&kit, &kept).await;
+    kit.blobs.settle().await.unwrap();
+    memory.harm(|maps| (maps.bytes_max, maps.keeps_chunks) = (Some(kept.len() as u64 + 100), true));
+    let outcome = kit.put(&[7; 200]).await;
+    assert!(matches!(outcome, Err(Error::Io(_))), "{outcome:?}");
 }

@@ -257,7 +257,7 @@ impl Writer {
     }
 
     /// Gives room back at once for an upload that finds the disk full. False if nothing could go.
-    pub(crate) fn give_way(&mut self, bytes: u64, waiting: &Batch) -> bool {
+    pub(crate) fn give_way(&mut self, bytes: u64, waiting: &Batch) -> Result<bool, Error> {
         let mut batch = Batch::default();
         let readers = &self.shared.readers;
         let is_busy = |id: &AssetId| readers.is_read(id) || waiting.touched.contains(id);
@@ -265,19 +265,19 @@ impl Writer {
         let evicted = self.keeping.cache.shrink(wanted, is_busy);
         self.plan_evicted(evicted, &mut batch);
         if batch.changes.is_empty() {
-            return false;
+            return Ok(false);
         }
         let outcome = self.shared.backend.apply(self.session, &batch.changes, true);
         self.publish(&batch, &outcome, true);
         if let Err(error) = outcome {
             self.fail(&[], &error);
-            return false;
+            return Err(error);
         }
+        self.unsynced = 0;
         tracing::info!(blobs = batch.replaced.len(), "kept content makes way on a full disk");
-        for Clearing { number, .. } in batch.replaced {
-            while matches!(self.shared.backend.clear(number, 64), Ok(false)) {}
-        }
-        true
+        // Somebody may have begun to read one of them meanwhile.
+        self.clear_now(batch.replaced)?;
+        Ok(true)
     }
 }
 

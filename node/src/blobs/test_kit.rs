@@ -227,6 +227,8 @@ pub(crate) async fn keep_all(kit: &Kit, content: &[u8]) -> AssetId {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     state: Mutex<Maps>,
+    /// Where the next commit stops.
+    stop: Mutex<Option<Arc<Barrier>>>,
 }
 
 #[derive(Debug, Default)]
@@ -241,6 +243,10 @@ pub(crate) struct Maps {
     pub(crate) is_unsynced: bool,
     /// Nothing can be changed.
     pub(crate) is_stuck: bool,
+    /// Nothing can be cleared.
+    pub(crate) keeps_chunks: bool,
+    /// The most bytes of content that it has room for, if there is a bound.
+    pub(crate) bytes_max: Option<u64>,
 }
 
 /// Holds everybody up.
@@ -270,17 +276,32 @@ impl Memory {
         HoldUp { _release: release, _thread: thread }
     }
 
+    /// The next commit waits twice for this barrier: when it is reached, and before it begins.
+    pub(crate) fn stop_at_commit(&self) -> Arc<Barrier> {
+        let barrier = Arc::new(Barrier::new(2));
+        *self.stop.lock().unwrap() = Some(Arc::clone(&barrier));
+        barrier
+    }
+
     /// Changes what is stored behind the store's back.
     pub(crate) fn harm(&self, harm: impl FnOnce(&mut Maps)) {
         harm(&mut self.lock());
     }
 }
 
+fn stuck() -> Error {
+    Error::Io(Arc::new(std::io::Error::other("it is stuck")))
+}
+
 impl Backend for Memory {
     fn apply(&self, _: u64, changes: &[Change], durable: bool) -> Result<(), Error> {
+        if let Some(barrier) = self.stop.lock().unwrap().take() {
+            barrier.wait();
+            barrier.wait();
+        }
         let maps = &mut *self.lock();
         if maps.is_stuck {
-            return Err(Error::Io(Arc::new(std::io::Error::other("it is stuck"))));
+            return Err(stuck());
         }
         maps.is_unsynced = !durable;
         for change in changes {
@@ -334,6 +355,9 @@ impl Backend for Memory {
 
     fn clear(&self, number: BlobNumber, limit: usize) -> Result<bool, Error> {
         let maps = &mut *self.lock();
+        if maps.keeps_chunks {
+            return Err(stuck());
+        }
         let keys: Vec<_> = maps.chunks.keys().filter(|key| key.0 == number).take(limit).copied().collect();
         keys.iter().for_each(|key| drop(maps.chunks.remove(key)));
         if keys.len() == limit {
@@ -348,8 +372,13 @@ impl Backend for Memory {
         Ok(0)
     }
 
-    fn room(&self, _: u64) -> Result<(), Error> {
-        Ok(())
+    fn room(&self, bytes: u64) -> Result<(), Error> {
+        let maps = self.lock();
+        let used: usize = maps.chunks.values().chain(maps.small.values()).map(Bytes::len).sum();
+        match maps.bytes_max {
+            Some(max) if used as u64 + bytes > max => Err(Error::Full),
+            _ => Ok(()),
+        }
     }
 
     fn find(&self, id: &AssetId) -> Result<Option<Found>, Error> {
