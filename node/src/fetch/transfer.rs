@@ -151,9 +151,7 @@ async fn bring_range(
     Job { job, provider, range, end }: Job,
     tell: &mpsc::Sender<Event>,
 ) -> Result<(), Fault> {
-    // Held as long as the stream.
-    let _place = shared.places.range(provider).await;
-    let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
+    let (stream, _place) = shared.open_range(provider).await?;
     let want = BlobWant::Range { start: range.start, end: range.end };
     let mut content = ask::content(stream, id, size, want, shared.config.stall_after).await?;
     while let Some((offset, bytes)) = content.next().await? {
