@@ -2,6 +2,7 @@
 
 mod damage_tests;
 mod limit_tests;
+mod private_tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
