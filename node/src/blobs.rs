@@ -307,17 +307,17 @@ impl Blobs {
     /// Keeps nothing of this content of another node any more.
     ///
     /// # Errors
-    /// The store has stopped.
+    /// The store has stopped or cannot be written: it stays.
     pub async fn drop_cached(&self, id: AssetId) -> Result<(), Error> {
-        self.ask(|reply| Message::Drop { id, reply }).await
+        self.ask(|reply| Message::Drop { id, reply }).await?
     }
 
     /// Lets go what is kept beyond the bound, and parts that nobody has asked for in a day.
     ///
     /// # Errors
-    /// The store has stopped.
+    /// The store has stopped, or cannot be written.
     pub async fn tidy_cache(&self) -> Result<(), Error> {
-        self.ask(|reply| Message::Tidy { reply }).await
+        self.ask(|reply| Message::Tidy { reply }).await?
     }
 
     /// Keeps a blob that is here, for a new record of it.
@@ -441,4 +441,4 @@ mod fault_tests;
 #[cfg(test)]
 mod keep_tests;
 #[cfg(test)]
-mod test_kit;
+pub(crate) mod test_kit;

@@ -21,6 +21,7 @@ mod state_tests;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod turns;
 mod views;
 
 use std::collections::BTreeSet;

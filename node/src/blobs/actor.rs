@@ -42,11 +42,11 @@ pub(crate) enum Message {
     /// Proven groups of another node's content, or of a damaged blob.
     Keep(KeepWrite),
     /// Answer when all that came before can be read.
-    Kept { reply: Reply<()> },
+    Kept { reply: Reply<Result<(), Error>> },
     /// Keep nothing of this content of another node any more.
-    Drop { id: AssetId, reply: Reply<()> },
+    Drop { id: AssetId, reply: Reply<Result<(), Error>> },
     /// Let go what is over the bound or stale of other nodes' content.
-    Tidy { reply: Reply<()> },
+    Tidy { reply: Reply<Result<(), Error>> },
     /// Answer when no chunk is left to clear, but for those that are being read.
     Settle { reply: Reply<()> },
     /// Look at what was let go.
@@ -317,7 +317,8 @@ impl Writer {
         self.write_rows(&mut batch);
         let removes = batch.removals.iter().any(|removal| removal.found.is_some());
         let is_asked = removes || !batch.answers.is_empty() || batch.mends;
-        let is_durable = is_asked || self.keeping.must_sync();
+        // What changes nothing syncs nothing.
+        let is_durable = (is_asked && !batch.changes.is_empty()) || self.keeping.must_sync();
         let outcome = self.apply(&batch, is_durable);
         match &outcome {
             Ok(()) => {
@@ -332,7 +333,7 @@ impl Writer {
         drop((changes, permits));
         // Whoever asked may have gone.
         done.into_iter().for_each(|reply| {
-            let _ = reply.send(());
+            let _ = reply.send(outcome.clone());
         });
         for answer in answers {
             answer.give(&outcome);
@@ -342,22 +343,25 @@ impl Writer {
     }
 
     fn apply(&mut self, batch: &Batch, is_durable: bool) -> Result<(), Error> {
-        if batch.changes.is_empty() && !self.keeping.must_sync() {
+        if batch.changes.is_empty() && !is_durable {
             return Ok(());
         }
-        if batch.bytes > 0 {
-            // No more than the cache can be waiting there.
-            let waiting = self.unsynced.min(self.shared.config.store.cache_bytes as u64);
-            let wanted = batch.bytes + waiting;
-            while let Err(error) = self.shared.backend.room(wanted) {
-                if !self.give_way(wanted, batch) {
-                    return Err(error);
-                }
+        while batch.bytes > 0
+            && let Err(error) = self.shared.backend.room(self.wanted(batch))
+        {
+            if !self.give_way(self.wanted(batch), batch)? {
+                return Err(error);
             }
         }
         self.shared.backend.apply(self.session, &batch.changes, is_durable)?;
         self.unsynced = if is_durable { 0 } else { self.unsynced + batch.bytes };
         Ok(())
+    }
+
+    /// The room that a batch needs, with what is on its way to the device.
+    fn wanted(&self, batch: &Batch) -> u64 {
+        // No more than the cache can be waiting there.
+        batch.bytes + self.unsynced.min(self.shared.config.store.cache_bytes as u64)
     }
 
     /// Tells uploads that they are lost: those of the batch, and after a reopening all that had begun.
@@ -416,16 +420,40 @@ impl Writer {
     fn clear(&mut self, limit: usize) -> bool {
         let readers = &self.shared.readers;
         let Some(next) = self.state.next_to_clear(|id| readers.is_read(id)) else { return false };
-        match self.shared.backend.clear(next.number, limit) {
-            Ok(true) => {}
-            Ok(false) => self.state.clear_later(next),
-            Err(error) => {
-                // The mark stays, so the next start tries again.
-                self.fail(&[], &error);
-                tracing::warn!(number = next.number.0, %error, "chunks of a removed blob stay");
-            }
+        if let Ok(false) = self.clear_some(next.number, limit) {
+            self.state.clear_later(next);
         }
         true
+    }
+
+    /// Clears some chunks of a number that nobody reads. True if none is left.
+    fn clear_some(&mut self, number: BlobNumber, limit: usize) -> Result<bool, Error> {
+        let cleared = self.shared.backend.clear(number, limit);
+        if let Err(error) = &cleared {
+            // The mark stays, so the next start tries again.
+            self.fail(&[], error);
+            tracing::warn!(number = number.0, %error, "chunks of a removed blob stay");
+        }
+        cleared
+    }
+
+    /// Clears these at once, but for those that are being read: they wait until nobody does.
+    pub(crate) fn clear_now(&mut self, entries: Vec<Clearing>) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for entry in entries {
+            let is_read = entry.id.is_some_and(|id| self.shared.readers.is_read(&id));
+            if is_read || outcome.is_err() {
+                self.state.clear_later(entry);
+                continue;
+            }
+            outcome = loop {
+                match self.clear_some(entry.number, CLEARED_IDLE) {
+                    Ok(false) => {}
+                    done => break done.map(drop),
+                }
+            };
+        }
+        outcome
     }
 
     fn settle(&mut self) {

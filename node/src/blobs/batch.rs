@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::backend::{BlobNumber, Change, Content, Found};
 use super::shared::Ticket;
 use super::state::Clearing;
+use super::tree::GROUP_BYTES;
 use super::{Error, StoredBlob};
 use crate::actor::Reply;
 
@@ -51,7 +52,7 @@ pub(crate) struct Batch {
     /// It writes over damage.
     pub(crate) mends: bool,
     /// Those who asked for something of other nodes' content.
-    pub(crate) done: Vec<Reply<()>>,
+    pub(crate) done: Vec<Reply<Result<(), Error>>>,
 }
 
 impl Batch {
@@ -69,6 +70,24 @@ impl Batch {
             self.bytes += change.bytes();
             self.changes.push(change);
         }
+    }
+
+    /// Adds a whole chunk that takes the place of what is stored.
+    pub(crate) fn add_overwrite(&mut self, number: BlobNumber, first_group: u32, bytes: Vec<u8>) {
+        self.chunks += 1;
+        self.changes.push(Change::Overwrite { number, first_group, bytes });
+    }
+
+    /// What a chunk that is overwritten already holds from a group on. A second copy of it from the store would bring
+    /// back what the first has mended.
+    pub(crate) fn overwritten(&mut self, number: BlobNumber, group: u32) -> Option<&mut [u8]> {
+        self.changes.iter_mut().find_map(|change| match change {
+            Change::Overwrite { number: other, first_group, bytes } if *other == number => {
+                let at = group.checked_sub(*first_group)? as usize * GROUP_BYTES;
+                bytes.get_mut(at..).filter(|rest| !rest.is_empty())
+            }
+            _ => None,
+        })
     }
 }
 

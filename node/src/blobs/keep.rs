@@ -118,7 +118,7 @@ impl Cached {
             0..=LAST_SMALL => Place::Single(kept.number),
             _ => Place::Large(kept.number),
         };
-        let blob = Blob::at(shared, *id, Found { size, place }, reading);
+        let blob = Blob::kept(shared, *id, Found { size, place }, reading);
         Some(Self { blob, kept })
     }
 
@@ -279,7 +279,7 @@ impl Keeper {
             self.mailbox.send(Message::Kept { reply }).await.ok()?;
             answer.await.ok()
         };
-        // Late is no harm: what is under way is kept all the same.
+        // Late is no harm: what is under way is kept all the same. Nor is a failure: it is fetched again.
         tokio::time::timeout(within, settled).await.ok();
     }
 }

@@ -4,50 +4,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assetmesh_protocol::asset::FileFacts;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rstest::rstest;
+use tokio::task::JoinSet;
 
+use super::backend::BlobNumber;
+use super::batch::Batch;
 use super::keep::Left;
-use super::test_kit::{Kind, Kit, Memory, content};
-use super::tree::{Builder, GROUP_BYTES, NODE_BYTES, Node, groups};
+use super::keeping::plan_overwrite;
+use super::test_kit::{Kind, Kit, Memory, SOON, content, facts, keep, keep_all, nodes_of, put};
+use super::tree::{GROUP_BYTES, NODE_BYTES};
 use super::*;
 use crate::storage::Space;
 use crate::storage::test_disk::TestDisk;
-
-const SOON: Duration = Duration::from_secs(20);
-
-fn nodes_of(content: &[u8]) -> Vec<Node> {
-    let mut builder = Builder::default();
-    content.chunks(GROUP_BYTES).for_each(|group| builder.push(group));
-    builder.finish();
-    let nodes = builder.take_nodes(builder.nodes());
-    let nodes = nodes.chunks(NODE_BYTES).enumerate();
-    nodes.map(|(at, node)| (at as u64, node.try_into().unwrap())).collect()
-}
-
-fn facts() -> FileFacts {
-    FileFacts { file_name: "a b".to_owned(), file_type: "text/plain".to_owned() }
-}
-
-/// Hands groups of some content over as a transfer would, and waits until they can be read.
-async fn keep(kit: &Kit, content: &[u8], wanted: std::ops::Range<usize>) -> AssetId {
-    let id = AssetId::of(content);
-    let keeper = kit.blobs.keeper(id, content.len() as u64, facts());
-    let mut nodes = nodes_of(content);
-    for first in wanted.clone().step_by(63) {
-        let end = (first + 63).min(wanted.end) * GROUP_BYTES;
-        let part = content[first * GROUP_BYTES..end.min(content.len())].to_vec();
-        keeper.put(first as u32, part, std::mem::take(&mut nodes), SOON).await.ok();
-    }
-    keeper.settle(SOON).await;
-    id
-}
-
-async fn keep_all(kit: &Kit, content: &[u8]) -> AssetId {
-    keep(kit, content, 0..groups(content.len() as u64) as usize).await
-}
 
 async fn read(cached: &Cached, range: std::ops::Range<u64>) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
@@ -192,10 +162,26 @@ async fn damage_is_met_and_dropped_and_never_read() {
     });
     let outcome = read(&kit.blobs.cached(&id).unwrap(), 0..u64::MAX).await;
     assert!(matches!(outcome, Err(Error::Damaged { .. })), "{outcome:?}");
+    memory.harm(|maps| maps.is_stuck = true);
+    assert!(kit.blobs.drop_cached(id).await.is_err() && kit.blobs.cached(&id).is_some());
+    memory.harm(|maps| maps.is_stuck = false);
     kit.blobs.drop_cached(id).await.unwrap();
     assert!(kit.blobs.cached(&id).is_none());
     keep_all(&kit, &content).await;
     assert!(read(&kit.blobs.cached(&id).unwrap(), 0..u64::MAX).await.unwrap() == content);
+}
+
+#[tokio::test]
+async fn damage_of_what_was_kept_is_no_damage_of_an_upload() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(20 * GROUP_BYTES, 17);
+    let id = keep_all(&kit, &content).await;
+    memory.harm(|maps| harm(maps.chunks.values_mut().next().unwrap(), GROUP_BYTES));
+    assert!(read(&kit.blobs.cached(&id).unwrap(), 0..u64::MAX).await.is_err());
+    kit.keep(&content).await;
+    assert!(kit.put(&content).await.unwrap().was_present, "a sound copy was replaced");
+    kit.holds_only(&[id]).await;
 }
 
 #[rstest]
@@ -221,10 +207,65 @@ async fn a_damaged_blob_of_this_node_is_written_over_where_it_is_damaged(
     kit.holds_only(&[id]).await;
 }
 
+#[tokio::test]
+async fn two_mends_of_one_chunk_in_one_commit_are_both_kept() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(100 * GROUP_BYTES, 14);
+    let id = kit.keep(&content).await;
+    memory.harm(|maps| {
+        let chunk = maps.chunks.values_mut().next().unwrap();
+        [5, 40].into_iter().for_each(|group| harm(chunk, group * GROUP_BYTES));
+    });
+    assert!(kit.get(&id, 0..u64::MAX).await.is_err());
+    let keeper = kit.blobs.keeper(id, content.len() as u64, facts());
+    let held_up = memory.hold_up();
+    for group in [5, 40] {
+        let bytes = content[group * GROUP_BYTES..][..GROUP_BYTES].to_vec();
+        keeper.put(group as u32, bytes, nodes_of(&content), SOON).await.unwrap();
+    }
+    drop(held_up);
+    keeper.settle(SOON).await;
+    assert!(kit.get(&id, 0..u64::MAX).await.unwrap() == content);
+    assert_eq!(kit.blobs.metrics().groups_mended(), 2);
+    kit.holds_only(&[id]).await;
+}
+
+#[tokio::test]
+async fn each_chunk_that_is_written_over_counts_once_towards_a_commit() {
+    let kit = Kit::new(Kind::Memory);
+    let content = content(130 * GROUP_BYTES, 15);
+    kit.keep(&content).await;
+    let number = kit.blobs.shared.backend.next_used(BlobNumber(0)).unwrap().unwrap();
+    let mut batch = Batch::default();
+    for (wanted, chunks) in [(3..4, 1), (62..64, 2), (64..65, 2), (129..130, 3)] {
+        let bytes = &content[wanted.start * GROUP_BYTES..wanted.end * GROUP_BYTES];
+        let part = (wanted.start as u32, bytes);
+        plan_overwrite(&kit.blobs.shared, number, part, (129, Vec::new()), &mut batch).unwrap();
+        assert_eq!(batch.chunks, chunks, "groups {wanted:?}");
+    }
+    let beyond = plan_overwrite(&kit.blobs.shared, number, (130, b"x"), (129, Vec::new()), &mut batch);
+    assert!(beyond.is_err() && batch.chunks == 3);
+}
+
 fn harm(value: &mut Bytes, at: usize) {
     let mut bytes = value.to_vec();
     bytes[at] ^= 1;
     *value = bytes.into();
+}
+
+#[tokio::test]
+async fn an_answer_that_changes_nothing_leaves_what_is_kept_to_be_synced() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let content = content(GROUP_BYTES, 16);
+    let keeper = kit.blobs.keeper(AssetId::of(&content), content.len() as u64, facts());
+    keeper.put(0, content, Vec::new(), SOON).await.unwrap();
+    keeper.settle(SOON).await;
+    assert!(kit.blobs.hold(AssetId::of(b"absent")).await.unwrap().is_none());
+    kit.end().await;
+    memory.harm(|maps| assert!(!maps.is_unsynced, "a power cut would lose it"));
+    drop(keeper);
 }
 
 #[tokio::test]
@@ -277,4 +318,41 @@ async fn a_full_disk_takes_from_what_is_kept_and_not_from_uploads() {
     assert!(kit.blobs.cached(&other).is_none());
     kit.blobs.settle().await.unwrap();
     assert_eq!(kit.damages().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_to_read_what_makes_way_reads_it_to_its_end() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let kept = content(30 * GROUP_BYTES, 18);
+    let id = keep_all(&kit, &kept).await;
+    kit.blobs.settle().await.unwrap();
+    memory.harm(|maps| maps.bytes_max = Some(kept.len() as u64 + 100));
+    let barrier = memory.stop_at_commit();
+    let blobs = kit.blobs.clone();
+    let mut uploads = JoinSet::new();
+    uploads.spawn(async move { put(&blobs, &[7; 200]).await });
+    let reached = Arc::clone(&barrier);
+    tokio::task::spawn_blocking(move || reached.wait()).await.unwrap();
+    let cached = kit.blobs.cached(&id).unwrap();
+    tokio::task::spawn_blocking(move || barrier.wait()).await.unwrap();
+    assert!(matches!(uploads.join_next().await, Some(Ok(Err(Error::Full)))));
+    assert!(read(&cached, 0..u64::MAX).await.unwrap() == kept);
+    drop(cached);
+    assert!(kit.blobs.cached(&id).is_none());
+    kit.blobs.settle().await.unwrap();
+    let own = kit.keep(&[7; 200]).await;
+    kit.holds_only(&[own]).await;
+}
+
+#[tokio::test]
+async fn what_makes_way_and_cannot_be_cleared_fails_the_upload() {
+    let memory = Arc::new(Memory::default());
+    let kit = Kit::on_memory(Arc::clone(&memory));
+    let kept = content(30 * GROUP_BYTES, 19);
+    keep_all(&kit, &kept).await;
+    kit.blobs.settle().await.unwrap();
+    memory.harm(|maps| (maps.bytes_max, maps.keeps_chunks) = (Some(kept.len() as u64 + 100), true));
+    let outcome = kit.put(&[7; 200]).await;
+    assert!(matches!(outcome, Err(Error::Io(_))), "{outcome:?}");
 }

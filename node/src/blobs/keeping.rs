@@ -155,19 +155,22 @@ impl Writer {
             return None;
         }
         let count = groups(bytes.len() as u64);
-        let changes = match found.place {
-            Place::Small => Ok(vec![Change::Forget { id }, Change::Small { id, bytes: Bytes::from(bytes) }]),
+        let planned = match found.place {
+            Place::Small => {
+                batch.changes.push(Change::Forget { id });
+                batch.changes.push(Change::Small { id, bytes: Bytes::from(bytes) });
+                Ok(())
+            }
             Place::Large(number) => {
                 let total = groups(found.size).saturating_sub(1);
-                overwritten(&self.shared, number, (first_group, &bytes), (total, nodes))
+                plan_overwrite(&self.shared, number, (first_group, &bytes), (total, nodes), batch)
             }
             Place::Single(_) => return None,
         };
-        match changes {
-            Ok(changes) => {
+        match planned {
+            Ok(()) => {
                 self.shared.metrics.mended(count);
                 batch.mends = true;
-                batch.changes.extend(changes);
                 batch.permits.push(permit);
                 Some(())
             }
@@ -254,7 +257,7 @@ impl Writer {
     }
 
     /// Gives room back at once for an upload that finds the disk full. False if nothing could go.
-    pub(crate) fn give_way(&mut self, bytes: u64, waiting: &Batch) -> bool {
+    pub(crate) fn give_way(&mut self, bytes: u64, waiting: &Batch) -> Result<bool, Error> {
         let mut batch = Batch::default();
         let readers = &self.shared.readers;
         let is_busy = |id: &AssetId| readers.is_read(id) || waiting.touched.contains(id);
@@ -262,47 +265,53 @@ impl Writer {
         let evicted = self.keeping.cache.shrink(wanted, is_busy);
         self.plan_evicted(evicted, &mut batch);
         if batch.changes.is_empty() {
-            return false;
+            return Ok(false);
         }
         let outcome = self.shared.backend.apply(self.session, &batch.changes, true);
         self.publish(&batch, &outcome, true);
         if let Err(error) = outcome {
             self.fail(&[], &error);
-            return false;
+            return Err(error);
         }
+        self.unsynced = 0;
         tracing::info!(blobs = batch.replaced.len(), "kept content makes way on a full disk");
-        for Clearing { number, .. } in batch.replaced {
-            while matches!(self.shared.backend.clear(number, 64), Ok(false)) {}
-        }
-        true
+        // Somebody may have begun to read one of them meanwhile.
+        self.clear_now(batch.replaced)?;
+        Ok(true)
     }
 }
 
-/// The chunks that hold some groups, with these in place of what was there, and the nodes that lead to them.
-fn overwritten(
+/// Puts groups in place of what their chunks hold, and the nodes that lead to them.
+pub(crate) fn plan_overwrite(
     shared: &Shared,
     number: BlobNumber,
     (first_group, bytes): (u32, &[u8]),
     (total, nodes): (u64, Vec<Node>),
-) -> Result<Vec<Change>, Error> {
-    let mut changes = Vec::new();
-    let mut done = 0;
-    while done < bytes.len() {
-        let group = first_group + (done / GROUP_BYTES) as u32;
-        let absent = || Error::Corrupt(format!("the chunk of group {group} is absent").into());
-        let (start, chunk) = shared.backend.chunk(number, group)?.ok_or_else(absent)?;
-        let mut chunk = chunk.to_vec();
-        let at = (group - start) as usize * GROUP_BYTES;
-        let into = chunk.get_mut(at..).filter(|into| !into.is_empty()).ok_or_else(absent)?;
-        let length = into.len().min(bytes.len() - done);
-        into[..length].copy_from_slice(&bytes[done..done + length]);
-        done += length;
-        changes.push(Change::Overwrite { number, first_group: start, bytes: chunk });
-    }
+    batch: &mut Batch,
+) -> Result<(), Error> {
     // A change must not meet a page that cannot be read.
     for (piece, _) in nodes.iter().filter_map(|(node, _)| place_of_node(*node)) {
         shared.backend.piece(number, piece)?;
     }
-    changes.push(Change::Nodes { number, total, nodes });
-    Ok(changes)
+    let mut done = 0;
+    while done < bytes.len() {
+        let group = first_group + (done / GROUP_BYTES) as u32;
+        let into = match batch.overwritten(number, group) {
+            Some(into) => into,
+            None => {
+                let absent = || Error::Corrupt(format!("the chunk of group {group} is absent").into());
+                let found = shared.backend.chunk(number, group)?;
+                let holds =
+                    |(start, chunk): &(u32, Bytes)| (group - start) as usize * GROUP_BYTES < chunk.len();
+                let (start, chunk) = found.filter(holds).ok_or_else(absent)?;
+                batch.add_overwrite(number, start, chunk.to_vec());
+                batch.overwritten(number, group).ok_or_else(absent)?
+            }
+        };
+        let length = into.len().min(bytes.len() - done);
+        into[..length].copy_from_slice(&bytes[done..done + length]);
+        done += length;
+    }
+    batch.changes.push(Change::Nodes { number, total, nodes });
+    Ok(())
 }

@@ -21,6 +21,8 @@ const PIECES_KEPT: usize = 4;
 pub struct Blob {
     id: AssetId,
     found: Found,
+    /// It is this node's own, and not kept of another.
+    is_own: bool,
     shared: Arc<Shared>,
     _reading: Arc<Reading>,
 }
@@ -29,12 +31,12 @@ impl Blob {
     pub(super) fn open(shared: &Arc<Shared>, id: AssetId) -> Result<Option<Self>, Error> {
         let reading = Arc::new(Reading::begin(shared, id));
         let found = shared.backend.find(&id)?;
-        Ok(found.map(|found| Self { id, found, shared: Arc::clone(shared), _reading: reading }))
+        Ok(found.map(|found| Self { is_own: true, ..Self::kept(shared, id, found, reading) }))
     }
 
-    /// A blob at a place that is known.
-    pub(super) fn at(shared: &Arc<Shared>, id: AssetId, found: Found, reading: Arc<Reading>) -> Self {
-        Self { id, found, shared: Arc::clone(shared), _reading: reading }
+    /// Content of another node, at a place that is known.
+    pub(super) fn kept(shared: &Arc<Shared>, id: AssetId, found: Found, reading: Arc<Reading>) -> Self {
+        Self { id, found, is_own: false, shared: Arc::clone(shared), _reading: reading }
     }
 
     /// The id.
@@ -173,7 +175,9 @@ impl Reader {
             }
             Err(Error::Damaged { .. }) => {
                 self.blob.shared.metrics.met_damage();
-                lock(&self.blob.shared.damaged).insert(self.blob.id);
+                if self.blob.is_own {
+                    lock(&self.blob.shared.damaged).insert(self.blob.id);
+                }
             }
             Err(_) => {}
         }

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) numbers: std::sync::atomic::AtomicU64,
     pub(crate) readers: Readers,
-    /// Blobs that were found damaged: an upload of one replaces it.
+    /// Blobs of this node that were found damaged: an upload of one replaces it.
     pub(crate) damaged: Mutex<HashSet<AssetId>>,
     pub(crate) referenced: Referenced,
     pub(crate) returns: Returns,

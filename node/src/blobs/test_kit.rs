@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::backend::{Backend, BlobNumber, Change, Found, Place, piece_bytes, place_of_node};
 use super::cache::Entry;
 use super::tables::Tables;
+use super::tree::{Builder, GROUP_BYTES, NODE_BYTES, Node, groups};
 use super::*;
 use crate::storage::test_disk::TestDisk;
 
@@ -188,10 +189,46 @@ pub(crate) fn content(len: usize, seed: u64) -> Vec<u8> {
     out
 }
 
+/// Far more than the disk of a test takes.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) fn nodes_of(content: &[u8]) -> Vec<Node> {
+    let mut builder = Builder::default();
+    content.chunks(GROUP_BYTES).for_each(|group| builder.push(group));
+    builder.finish();
+    let nodes = builder.take_nodes(builder.nodes());
+    let nodes = nodes.chunks(NODE_BYTES).enumerate();
+    nodes.map(|(at, node)| (at as u64, node.try_into().unwrap())).collect()
+}
+
+pub(crate) fn facts() -> FileFacts {
+    FileFacts { file_name: "a b".to_owned(), file_type: "text/plain".to_owned() }
+}
+
+/// Hands groups of some content over as a transfer would, and waits until they can be read.
+pub(crate) async fn keep(kit: &Kit, content: &[u8], wanted: std::ops::Range<usize>) -> AssetId {
+    let id = AssetId::of(content);
+    let keeper = kit.blobs.keeper(id, content.len() as u64, facts());
+    let mut nodes = nodes_of(content);
+    for first in wanted.clone().step_by(63) {
+        let end = (first + 63).min(wanted.end) * GROUP_BYTES;
+        let part = content[first * GROUP_BYTES..end.min(content.len())].to_vec();
+        keeper.put(first as u32, part, std::mem::take(&mut nodes), SOON).await.ok();
+    }
+    keeper.settle(SOON).await;
+    id
+}
+
+pub(crate) async fn keep_all(kit: &Kit, content: &[u8]) -> AssetId {
+    keep(kit, content, 0..groups(content.len() as u64) as usize).await
+}
+
 /// A backend that keeps all in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     state: Mutex<Maps>,
+    /// Where the next commit stops.
+    stop: Mutex<Option<Arc<Barrier>>>,
 }
 
 #[derive(Debug, Default)]
@@ -202,6 +239,14 @@ pub(crate) struct Maps {
     pub(crate) pieces: BTreeMap<(BlobNumber, u32), Bytes>,
     unfinished: BTreeSet<BlobNumber>,
     cached: HashMap<AssetId, Entry>,
+    /// Something was committed that a power cut would lose.
+    pub(crate) is_unsynced: bool,
+    /// Nothing can be changed.
+    pub(crate) is_stuck: bool,
+    /// Nothing can be cleared.
+    pub(crate) keeps_chunks: bool,
+    /// The most bytes of content that it has room for, if there is a bound.
+    pub(crate) bytes_max: Option<u64>,
 }
 
 /// Holds everybody up.
@@ -231,15 +276,34 @@ impl Memory {
         HoldUp { _release: release, _thread: thread }
     }
 
+    /// The next commit waits twice for this barrier: when it is reached, and before it begins.
+    pub(crate) fn stop_at_commit(&self) -> Arc<Barrier> {
+        let barrier = Arc::new(Barrier::new(2));
+        *self.stop.lock().unwrap() = Some(Arc::clone(&barrier));
+        barrier
+    }
+
     /// Changes what is stored behind the store's back.
     pub(crate) fn harm(&self, harm: impl FnOnce(&mut Maps)) {
         harm(&mut self.lock());
     }
 }
 
+fn stuck() -> Error {
+    Error::Io(Arc::new(std::io::Error::other("it is stuck")))
+}
+
 impl Backend for Memory {
-    fn apply(&self, _: u64, changes: &[Change], _: bool) -> Result<(), Error> {
+    fn apply(&self, _: u64, changes: &[Change], durable: bool) -> Result<(), Error> {
+        if let Some(barrier) = self.stop.lock().unwrap().take() {
+            barrier.wait();
+            barrier.wait();
+        }
         let maps = &mut *self.lock();
+        if maps.is_stuck {
+            return Err(stuck());
+        }
+        maps.is_unsynced = !durable;
         for change in changes {
             match change {
                 Change::Begin { number } => {
@@ -291,6 +355,9 @@ impl Backend for Memory {
 
     fn clear(&self, number: BlobNumber, limit: usize) -> Result<bool, Error> {
         let maps = &mut *self.lock();
+        if maps.keeps_chunks {
+            return Err(stuck());
+        }
         let keys: Vec<_> = maps.chunks.keys().filter(|key| key.0 == number).take(limit).copied().collect();
         keys.iter().for_each(|key| drop(maps.chunks.remove(key)));
         if keys.len() == limit {
@@ -305,8 +372,13 @@ impl Backend for Memory {
         Ok(0)
     }
 
-    fn room(&self, _: u64) -> Result<(), Error> {
-        Ok(())
+    fn room(&self, bytes: u64) -> Result<(), Error> {
+        let maps = self.lock();
+        let used: usize = maps.chunks.values().chain(maps.small.values()).map(Bytes::len).sum();
+        match maps.bytes_max {
+            Some(max) if used as u64 + bytes > max => Err(Error::Full),
+            _ => Ok(()),
+        }
     }
 
     fn find(&self, id: &AssetId) -> Result<Option<Found>, Error> {

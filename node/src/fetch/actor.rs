@@ -71,12 +71,17 @@ impl Actor {
     fn tidy(&mut self) {
         let now = Instant::now();
         self.searches.retain(|_, (search, begun)| {
-            // A search that broke off is over, too.
-            let goes_on = search.has_changed().is_ok() && !search.borrow().is_over;
             let is_fresh = now.saturating_duration_since(*begun) < FOUND_FOR;
-            goes_on || (is_fresh && search.borrow().found.is_some())
+            goes_on(search) || (is_fresh && search.borrow().found.is_some())
         });
         self.transfers.retain(|(_, shelf)| !shelf.is_closed());
+    }
+
+    /// Makes room for one more search: what an earlier one has found need not be remembered. False if all go on.
+    fn forget_one(&mut self) -> bool {
+        let over = self.searches.iter().filter(|(_, (search, _))| !goes_on(search));
+        let oldest = over.min_by_key(|(_, (_, begun))| *begun).map(|(id, _)| *id);
+        oldest.is_some_and(|id| self.searches.remove(&id).is_some())
     }
 
     fn search(&mut self, id: AssetId) -> Result<watch::Receiver<Search>, Error> {
@@ -84,7 +89,7 @@ impl Actor {
         if let Some((search, _)) = self.searches.get(&id) {
             return Ok(search.clone());
         }
-        if self.searches.len() >= self.shared.config.searches_max {
+        if self.searches.len() >= self.shared.config.searches_max && !self.forget_one() {
             return Err(Error::Busy);
         }
         let (tell, search) = watch::channel(Search::default());
@@ -101,10 +106,12 @@ impl Actor {
             return Ok(consumer);
         }
         let config = &self.shared.config;
-        if self.transfers.len() >= config.transfers_max {
+        // What only lingers has a bound of its own.
+        let others = self.transfers.iter().filter(|(_, shelf)| shelf.is_in_use()).count();
+        if others >= config.transfers_max {
             return Err(Error::Busy);
         }
-        let (plan, history_bytes) = plan(config, self.transfers.len());
+        let (plan, history_bytes) = plan(config, others);
         let group = GROUP_BYTES as u64;
         let whole = range.start / group * group..range.end.next_multiple_of(group).min(found.size);
         let shelf = Arc::new(Shelf::new(whole.clone(), history_bytes));
@@ -121,6 +128,11 @@ impl Actor {
         self.tasks.spawn(transfer::run(Arc::clone(&self.shared), order, state));
         Ok(consumer)
     }
+}
+
+/// A search that broke off is over, too.
+fn goes_on(search: &watch::Receiver<Search>) -> bool {
+    search.has_changed().is_ok() && !search.borrow().is_over
 }
 
 /// Shares memory out: a quarter is what was taken already, the rest the window. Many transfers have less each.

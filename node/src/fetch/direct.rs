@@ -2,26 +2,25 @@
 //! reader. It shares nothing with other readers and keeps nothing, so that who may not ask for it cannot meet it here.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::Instant;
 
 use assetmesh_protocol::blob::BlobWant;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::ask::{self, Content, Fault};
-use super::places::Place;
+use super::ask::{self, Fault};
+use super::turns::Turns;
 use super::{Error, Fetch};
-use crate::swarm::PeerStream;
+use crate::blobs::PART_BYTES;
 
-/// How often one provider may fail between two groups before it is given up.
-const FAILURES_MAX: u32 = 3;
-/// The first wait after a failure; it doubles.
-const WAIT_FIRST: Duration = Duration::from_millis(100);
+/// Bytes of one range: about 1 MiB, one chunk as stores have them. All of it is in memory before any is given, so that
+/// no reader, however slow, has a place on a link while it reads.
+const RANGE_BYTES: u64 = PART_BYTES as u64;
 
 impl Fetch {
-    /// All bytes of a blob, in order, each group proven before it is given. The providers are asked in their order; the
-    /// next goes on at the last proven group. Ends after the first error.
+    /// All bytes of a blob, in order, each group proven before it is given. The providers are asked in their order, one
+    /// that is busy later; another goes on at the last proven group. Ends after the first error.
     pub(crate) fn read_private(
         &self,
         id: AssetId,
@@ -31,10 +30,9 @@ impl Fetch {
         let reading = Direct {
             fetch: self.clone(),
             blob: (id, size),
-            providers: providers.into(),
+            turns: Turns::new(providers, Instant::now()),
             at: 0,
-            content: None,
-            failures: 0,
+            ready: VecDeque::new(),
             trouble: "nobody has it".to_owned(),
         };
         stream::unfold(Some(reading), |reading| async move {
@@ -51,71 +49,63 @@ impl Fetch {
 struct Direct {
     fetch: Fetch,
     blob: (AssetId, u64),
-    providers: VecDeque<NodeKey>,
+    turns: Turns,
+    /// Everything before this byte has come.
     at: u64,
-    /// The answer that is being read, and its place on the link.
-    content: Option<(Content<PeerStream>, Place)>,
-    /// Of the first provider, since the last group that it gave.
-    failures: u32,
+    /// What has come and was not given yet.
+    ready: VecDeque<Bytes>,
     trouble: String,
 }
 
 impl Direct {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        while self.at < self.blob.1 {
-            let Some(provider) = self.providers.front().copied() else {
+        while self.ready.is_empty() && self.at < self.blob.1 {
+            let Some((provider, from)) = self.turns.next() else {
                 return Err(Error::Failed(self.trouble.as_str().into()));
             };
-            match self.group(provider).await {
-                Ok(bytes) => {
-                    self.at += bytes.len() as u64;
-                    self.failures = 0;
-                    self.fetch.shared.metrics.bytes_in.inc_by(bytes.len() as u64);
-                    return Ok(Some(bytes));
-                }
-                Err(fault) => self.failed(provider, &fault).await,
+            tokio::time::sleep_until(from.into()).await;
+            let brought = self.bring(provider).await;
+            if !self.ready.is_empty() {
+                self.turns.gave(provider);
+            }
+            if let Err(fault) = brought {
+                self.failed(provider, &fault).await;
             }
         }
-        Ok(None)
+        Ok(self.ready.pop_front())
     }
 
-    async fn group(&mut self, provider: NodeKey) -> Result<Bytes, Fault> {
+    /// Has one range brought, or what comes of it.
+    async fn bring(&mut self, provider: NodeKey) -> Result<(), Fault> {
         let (shared, (id, size)) = (&self.fetch.shared, &self.blob);
-        let (content, _) = match &mut self.content {
-            Some(content) => content,
-            None => {
-                let place = shared.places.range(provider).await;
-                let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
-                let want = BlobWant::Private { start: self.at, end: *size };
-                let asked = ask::content(stream, id, *size, want, shared.config.stall_after);
-                self.content.insert((asked.await?, place))
-            }
-        };
-        let group = content.next().await?;
-        // They have done their part.
-        drop(content.take_nodes());
-        match group {
-            Some((_, bytes)) if !bytes.is_empty() => Ok(bytes),
-            _ => Err(Fault::False(self.at)),
+        let end = self.at.saturating_add(RANGE_BYTES).min(*size);
+        let (stream, _place) = shared.open_range(provider).await?;
+        let want = BlobWant::Private { start: self.at, end };
+        let mut content = ask::content(stream, id, *size, want, shared.config.stall_after).await?;
+        while let Some((_, bytes)) = content.next().await? {
+            // They have done their part.
+            drop(content.take_nodes());
+            shared.metrics.bytes_in.inc_by(bytes.len() as u64);
+            self.at += bytes.len() as u64;
+            self.ready.push_back(bytes);
         }
+        Ok(())
     }
 
-    /// A provider that lies or lacks the content is given up, another one after some failures.
     async fn failed(&mut self, provider: NodeKey, fault: &Fault) {
-        let id = &self.blob.0;
-        self.content = None;
-        self.failures += 1;
+        let (id, shared) = (&self.blob.0, &self.fetch.shared);
         self.trouble = format!("the last provider, {provider}, was given up: {fault}");
-        tracing::info!(asset_id = %id, %provider, "a provider of an input asset failed: {fault}");
-        if let Fault::False(_) = fault {
-            self.fetch.shared.blame(provider, id, &fault.to_string()).await;
-        }
-        if matches!(fault, Fault::False(_) | Fault::Absent | Fault::Refused) || self.failures >= FAILURES_MAX
-        {
-            self.providers.pop_front();
-            self.failures = 0;
+        if self.turns.failed(provider, Instant::now(), fault) {
+            tracing::info!(asset_id = %id, %provider, "a provider of an input asset is given up: {fault}");
         } else {
-            tokio::time::sleep(WAIT_FIRST * 2_u32.pow(self.failures)).await;
+            tracing::debug!(asset_id = %id, %provider, "a provider of an input asset rests: {fault}");
+        }
+        match fault {
+            Fault::Stalled(_) => {
+                shared.metrics.stalls.inc();
+            }
+            Fault::False(_) => shared.blame(provider, id, &fault.to_string()).await,
+            _ => {}
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Reading {
     rest: Range<u64>,
     step: Option<Step>,
     damage: Damage,
+    /// What is kept of another node was damaged: all of the rest is fetched, even if that could not be dropped.
+    avoids_cache: bool,
 }
 
 impl fmt::Debug for Reading {
@@ -73,7 +75,7 @@ impl Reading {
 
     pub(super) fn new(fetch: &Fetch, id: AssetId, range: Range<u64>) -> Self {
         let (fetch, damage) = (fetch.clone(), Damage::default());
-        Self { fetch, id, own: None, found: None, rest: range, step: None, damage }
+        Self { fetch, id, own: None, found: None, rest: range, step: None, damage, avoids_cache: false }
     }
 
     /// What came from others in place of damage.
@@ -140,7 +142,7 @@ impl Reading {
                 at => Ok(Step::Here(Box::pin(blob.read(start..at.map_or(end, |at| at.min(end)))))),
             };
         }
-        let cached = self.fetch.blobs.cached(&self.id);
+        let cached = if self.avoids_cache { None } else { self.fetch.blobs.cached(&self.id) };
         if let Some(run) = cached.as_ref().and_then(|cached| cached.around(start))
             && let Some(cached) = &cached
         {
@@ -200,7 +202,11 @@ impl Reading {
             }
             blobs::Error::Damaged { .. } | blobs::Error::Corrupt(_) if self.own.is_none() => {
                 tracing::warn!(%error, "damaged content of another node is dropped, and fetched again");
-                Ok(self.fetch.blobs.drop_cached(self.id).await?)
+                self.avoids_cache = true;
+                if let Err(error) = self.fetch.blobs.drop_cached(self.id).await {
+                    tracing::warn!(%error, "damaged content of another node stays");
+                }
+                Ok(())
             }
             other => Err(Error::Blobs(other)),
         }

@@ -5,17 +5,19 @@ use std::sync::{Arc, OnceLock};
 
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use super::Config;
+use super::ask::Fault;
 use super::held::Held;
 use super::metrics::Metrics;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::views::Views;
 use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::liveness::Peers;
 use crate::summaries::Summaries;
-use crate::swarm::{Offence, Swarm};
+use crate::swarm::{Offence, PeerStream, Swarm};
 
 /// Says whether a peer may have content that no public record names.
 pub(crate) type Allowed = Arc<dyn Fn(&NodeKey, &AssetId) -> bool + Send + Sync>;
@@ -60,6 +62,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// A stream to a provider that is to bring a range, and its place on the link, to be held as long. A link on which
+    /// no place comes free in the time that one group may take is busy.
+    pub(super) async fn open_range(&self, provider: NodeKey) -> Result<(PeerStream, Place), Fault> {
+        let place = timeout(self.config.stall_after, self.places.range(provider)).await;
+        let place = place.map_err(|_| Fault::Busy)?;
+        Ok((self.swarm.open_stream(provider, self.config.open_within).await?, place))
+    }
+
     /// Reports a peer that sent false content.
     pub(super) async fn blame(&self, peer: NodeKey, id: &AssetId, what: &str) {
         self.metrics.lies.inc();

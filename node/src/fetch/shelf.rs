@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The bell is rung for this many bytes that are taken: far less than a window, far more than a group.
 const BELL_BYTES: u64 = 128 << 10;
 
+/// Why no more comes of a transfer that did not say how it ended.
+const BROKE_OFF: &str = "the transfer broke off";
+
 /// How a transfer ended.
 pub(super) type Ended = Option<Result<(), Arc<str>>>;
 
@@ -90,14 +93,15 @@ impl Shelf {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a consumer of `range` in, if all of it is here or still to come.
+    /// Lets a consumer of `range` in, if all of it is here or comes soon. One that begins further ahead would wait at
+    /// the pace of others, and if they left, all up to its begin would be brought for nobody.
     pub(super) fn enter(self: &Arc<Self>, range: Range<u64>, now: Instant) -> Option<Consumer> {
         if matches!(self.progress.borrow().ended, Some(Err(_))) {
             return None;
         }
         let mut inner = self.lock();
-        let fits =
-            range.start >= inner.base && range.start >= self.range.start && range.end <= self.range.end;
+        let soon = inner.base..=inner.to.saturating_add(self.history_bytes);
+        let fits = soon.contains(&range.start) && range.end <= self.range.end;
         if !fits || inner.is_closed {
             return None;
         }
@@ -134,6 +138,16 @@ impl Shelf {
         self.progress.send_modify(|progress| progress.ended = Some(result));
     }
 
+    /// Says that nothing more comes, unless it ended otherwise, and lets nobody in.
+    pub(super) fn break_off(&self) {
+        self.lock().is_closed = true;
+        self.progress.send_if_modified(|progress| {
+            let goes_on = progress.ended.is_none();
+            progress.ended.get_or_insert_with(|| Err(BROKE_OFF.into()));
+            goes_on
+        });
+    }
+
     /// Waits until consumers took something, came or left.
     pub(super) async fn changed(&self) {
         self.bell.notified().await;
@@ -164,6 +178,11 @@ impl Shelf {
         self.lock().consumers.is_empty()
     }
 
+    /// Whether something is still to come, or to be taken. What only waits for those who come later does neither.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.progress.borrow().ended.is_none() || !self.is_idle()
+    }
+
     /// Whether all that was to come is still here.
     pub(super) fn is_whole(&self) -> bool {
         let inner = self.lock();
@@ -187,7 +206,7 @@ impl Shelf {
         let mut inner = self.lock();
         let Some((slowest, spot)) = inner.slowest() else { return };
         let is_stuck = now.saturating_duration_since(spot.moved) >= PATIENCE && spot.at < inner.to;
-        let waits = inner.consumers.values().any(|other| other.at == inner.to);
+        let waits = inner.consumers.values().any(|other| other.at >= inner.to);
         if !is_stuck || !waits || inner.to == self.range.end {
             return;
         }
@@ -247,9 +266,8 @@ impl Consumer {
                 (Taken::Nothing, Some(Ok(()))) => return Err("the transfer ended early".into()),
                 (Taken::Nothing, None) => {}
             }
-            if self.progress.changed().await.is_err() {
-                return Err("the transfer broke off".into());
-            }
+            // The shelf is held here, and with it the sender.
+            self.progress.changed().await.map_err(|_| BROKE_OFF)?;
         }
     }
 
@@ -260,7 +278,7 @@ impl Consumer {
 
     /// Waits for the end of the transfer.
     pub(super) async fn ended(&mut self) {
-        // One that broke off has ended, too.
+        // One that breaks off ends, too, and the shelf is held here, with the sender.
         self.progress.wait_for(|progress| progress.ended.is_some()).await.ok();
     }
 
@@ -293,5 +311,68 @@ impl Drop for Consumer {
         inner.tidy(self.shelf.history_bytes);
         drop(inner);
         self.shelf.bell.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const PIECE: u64 = 1000;
+    const HISTORY: u64 = 3 * PIECE;
+
+    fn shelf(pieces: u64) -> Arc<Shelf> {
+        Arc::new(Shelf::new(0..pieces * PIECE, HISTORY))
+    }
+
+    fn put(shelf: &Shelf, pieces: Range<u64>) {
+        shelf.put(pieces.map(|number| (number * PIECE, Bytes::from(vec![0; PIECE as usize]))));
+    }
+
+    fn take(consumer: &mut Consumer) -> Option<usize> {
+        consumer.next().now_or_never().map(|bytes| bytes.unwrap().unwrap().len())
+    }
+
+    #[test]
+    fn who_begins_far_ahead_of_what_has_come_is_not_let_in() {
+        let (shelf, now) = (shelf(100), Instant::now());
+        let enter = |start| shelf.enter(start..100 * PIECE, now);
+        let mut first = enter(0).unwrap();
+        assert!(enter(90 * PIECE).is_none() && enter(HISTORY + 1).is_none());
+        let ahead = enter(HISTORY).unwrap();
+        put(&shelf, 0..50);
+        assert!(enter(90 * PIECE).is_none() && enter(50 * PIECE).is_some());
+        assert_eq!(take(&mut first), Some(PIECE as usize));
+        // Without the slowest, no more than a little is here that nobody takes.
+        drop(first);
+        assert_eq!((shelf.taken(), shelf.lock().base), (HISTORY, 0));
+        drop(ahead);
+    }
+
+    #[test]
+    fn who_waits_for_what_has_not_come_is_relieved_of_one_who_takes_nothing() {
+        let (shelf, now) = (shelf(100), Instant::now());
+        let mut slow = shelf.enter(0..100 * PIECE, now).unwrap();
+        put(&shelf, 0..10);
+        let mut ahead = shelf.enter(11 * PIECE..100 * PIECE, now).unwrap();
+        assert_eq!(take(&mut ahead), None);
+        shelf.relieve(now + PATIENCE);
+        assert_eq!(slow.take(now), Taken::SentAway);
+        put(&shelf, 10..12);
+        assert_eq!(take(&mut ahead), Some(PIECE as usize));
+    }
+
+    #[test]
+    fn those_who_wait_hear_that_a_transfer_broke_off() {
+        let shelf = shelf(2);
+        let mut consumer = shelf.enter(0..2 * PIECE, Instant::now()).unwrap();
+        put(&shelf, 0..1);
+        shelf.break_off();
+        assert_eq!(take(&mut consumer), Some(PIECE as usize), "what has come is given");
+        assert!(consumer.next().now_or_never().unwrap().is_err());
+        assert!(consumer.ended().now_or_never().is_some());
+        assert!(shelf.is_closed() && shelf.enter(0..PIECE, Instant::now()).is_none());
     }
 }

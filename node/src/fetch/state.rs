@@ -24,6 +24,12 @@ const BUSY_TIMES_MAX: u32 = 15;
 const SEARCHES_MAX: u32 = 3;
 const SEARCH_PAUSE: Duration = Duration::from_millis(300);
 
+/// How long a provider rests that is busy once more, after so many times in a row; `None` if it counts as lost.
+pub(super) fn busy_pause(times: u32) -> Option<Duration> {
+    let pause = BUSY_PAUSE * 2_u32.pow(times.min(10));
+    (times < BUSY_TIMES_MAX).then_some(pause.min(BUSY_PAUSE_MAX))
+}
+
 /// Names one range that one provider brings.
 pub(super) type JobId = u64;
 
@@ -228,12 +234,14 @@ impl State {
         let Some(provider) = self.providers.get_mut(&job.provider) else { return };
         // A job that ends by itself before its end was cut short.
         match trouble.unwrap_or(Trouble::Lost) {
-            Trouble::Busy if provider.busy_times < BUSY_TIMES_MAX => {
-                let pause = BUSY_PAUSE * 2_u32.pow(provider.busy_times.min(10));
-                provider.busy_times += 1;
-                provider.paused_until = Some(now + pause.min(BUSY_PAUSE_MAX));
-            }
-            Trouble::Busy | Trouble::Lost => self.dismiss(job.provider, false, out),
+            Trouble::Busy => match busy_pause(provider.busy_times) {
+                Some(pause) => {
+                    provider.busy_times += 1;
+                    provider.paused_until = Some(now + pause);
+                }
+                None => self.dismiss(job.provider, false, out),
+            },
+            Trouble::Lost => self.dismiss(job.provider, false, out),
             Trouble::Unfit => self.dismiss(job.provider, true, out),
         }
     }

@@ -1,5 +1,9 @@
 //! Transfers between real swarms on loopback: honest providers, and every kind of hostile one.
 
+mod damage_tests;
+mod limit_tests;
+mod private_tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,10 +39,16 @@ struct Member {
 
 impl Member {
     fn start(bootstrap: &[&Self], config: Config) -> Self {
+        Self::start_on(None, bootstrap, config)
+    }
+
+    /// Starts on this store, or else on one of its own.
+    fn start_on(blobs: Option<&Blobs>, bootstrap: &[&Self], config: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut tasks = Tasks::default();
         let identity = Identity::load_or_create(dir.path()).unwrap();
-        let blobs = Blobs::start(&mut tasks, dir.path(), blobs::Config::default()).unwrap();
+        let mut own = || Blobs::start(&mut tasks, dir.path(), blobs::Config::default()).unwrap();
+        let blobs = blobs.cloned().unwrap_or_else(&mut own);
         let owner = catalog::Owner {
             assets_db_id: identity.assets_db_id(),
             public_url: "http://node".to_owned(),
@@ -228,7 +238,10 @@ fn brisk() -> Config {
 
 /// One that asks, and some that hold the same content.
 async fn federation(holders: usize, content: &[u8]) -> (Member, Vec<Member>, AssetId) {
-    let asker = Member::start(&[], brisk());
+    federation_of(Member::start(&[], brisk()), holders, content).await
+}
+
+async fn federation_of(asker: Member, holders: usize, content: &[u8]) -> (Member, Vec<Member>, AssetId) {
     let holders: Vec<Member> = (0..holders).map(|_| Member::start(&[&asker], brisk())).collect();
     asker.sees(&holders.iter().collect::<Vec<_>>()).await;
     let mut id = AssetId::of(content);

@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 const EVENTS: usize = 64;
 /// How long a transfer that has ended keeps its content for those who come a moment later.
 const LINGER: Duration = Duration::from_secs(2);
+/// The least that such content counts for, however small it is: there are no more than 256 of it.
+const LINGER_KIB_MIN: u64 = 128;
 
 /// What is to be brought.
 #[derive(Debug, Clone)]
@@ -50,10 +52,11 @@ enum Event {
 
 /// Brings it all, or says on the shelf why not. Ends early when nobody wants it any more.
 pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
-    shared.metrics.transfers.inc();
-    shared.metrics.under_way.inc();
-    let (tell, events) = mpsc::channel(EVENTS);
     let shelf = Arc::clone(&order.shelf);
+    let _ending = Ending(Arc::clone(&shelf));
+    shared.metrics.transfers.inc();
+    let under_way = Counted::new(&shared);
+    let (tell, events) = mpsc::channel(EVENTS);
     let keeper = shared.blobs.keeper(order.id, order.size, order.facts.clone());
     let page = Page::new(&shared.views, order.id, order.size, Instant::now());
     let mut transfer = Transfer {
@@ -77,15 +80,39 @@ pub(super) async fn run(shared: Arc<Shared>, order: Order, state: State) {
     }
     // What was proven is kept, whatever came after.
     transfer.keeping.flush_ended(|_| false).await;
-    drop(transfer);
-    shared.metrics.under_way.dec();
+    drop((transfer, under_way));
     linger(&shared, &id, &shelf).await;
+}
+
+/// Wakes those who wait at the shelf, also when the transfer panics or is aborted, and lets nobody in after that.
+struct Ending(Arc<Shelf>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.break_off();
+    }
+}
+
+/// Counts a transfer as under way.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.metrics.under_way.inc();
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.under_way.dec();
+    }
 }
 
 /// Keeps the shelf as long as it has consumers, and a little longer if it is small and whole and the content is not
 /// kept in the store either. Else those who come later would never bring it there again.
 async fn linger(shared: &Shared, id: &AssetId, shelf: &Shelf) {
-    let kib = u32::try_from(shelf.bytes().div_ceil(1024)).unwrap_or(u32::MAX);
+    let kib = u32::try_from(shelf.bytes().div_ceil(1024).max(LINGER_KIB_MIN)).unwrap_or(u32::MAX);
     let is_kept = shared.blobs.cached(id).is_some_and(|cached| cached.has(&shelf.range()));
     let room = (shelf.is_whole() && !is_kept).then(|| shared.lingering.try_acquire_many(kib).ok()).flatten();
     loop {
@@ -124,9 +151,7 @@ async fn bring_range(
     Job { job, provider, range, end }: Job,
     tell: &mpsc::Sender<Event>,
 ) -> Result<(), Fault> {
-    // Held as long as the stream.
-    let _place = shared.places.range(provider).await;
-    let stream = shared.swarm.open_stream(provider, shared.config.open_within).await?;
+    let (stream, _place) = shared.open_range(provider).await?;
     let want = BlobWant::Range { start: range.start, end: range.end };
     let mut content = ask::content(stream, id, size, want, shared.config.stall_after).await?;
     while let Some((offset, bytes)) = content.next().await? {
