@@ -1,5 +1,6 @@
 //! The `assetmesh` binary: parses the command line and calls one verb. It holds no logic of a node.
 
+mod arenas;
 mod args;
 mod client;
 mod edits;
@@ -36,10 +37,12 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Node { verb: NodeVerb::Run(args) } => {
+            arenas::bound();
             let settings = Layers::read(args.config.config.as_deref(), &variable)?.node(&args)?;
             block_on(verbs::node::run(settings))
         }
         Verb::Worker { verb: WorkerVerb::Run(args) } => {
+            arenas::bound();
             let settings = Layers::read(args.config.config.as_deref(), &variable)?.worker(&args)?;
             block_on(verbs::worker::run(settings))
         }

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::process::{Command, Output};
+use std::thread::available_parallelism;
 
-use assetmesh_tests::{Content, binary, description_of};
+use assetmesh_tests::{Content, NodeOptions, NodeProcess, binary, description_of};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::it::support::TestNode;
 
@@ -146,4 +148,19 @@ fn a_broken_download_is_refused_or_resumed() {
     assert_eq!(names, ["whole.bin"], "nothing else stays");
     let quiet = run(&node, &["download", "resumed:1-t", "-o", "-", "-q"]);
     assert!(quiet.stdout == content.bytes(), "standard output has the bytes and nothing else");
+}
+
+#[test]
+fn a_node_keeps_its_memory_in_few_arenas_unless_told_otherwise() {
+    let folder = TempDir::new().unwrap();
+    let arenas_of = |node: &NodeProcess| {
+        let variables = fs::read(format!("/proc/{}/environ", node.id())).unwrap();
+        let mut variables = variables.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        variables.find_map(|variable| variable.strip_prefix("MALLOC_ARENA_MAX=").map(str::to_owned)).unwrap()
+    };
+    let node = NodeOptions::new(&folder.path().join("one")).start().unwrap();
+    let processors = available_parallelism().unwrap().get();
+    assert_eq!(arenas_of(&node), processors.max(2).to_string());
+    let told = NodeOptions::new(&folder.path().join("two")).wrapped(&["env", "MALLOC_ARENA_MAX=7"]);
+    assert_eq!(arenas_of(&told.start().unwrap()), "7");
 }
