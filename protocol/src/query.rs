@@ -123,16 +123,16 @@ pub enum End {
     Whole,
     /// More; to be asked for behind the last row.
     More,
-    /// Rows may be lacking, and asking again is of no use now.
+    /// Rows are lacking, or may be.
     Partial(Shortfall),
 }
 
 /// Why rows may be lacking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Shortfall {
-    /// The time was up.
+    /// The time was up; asking again is of no use now.
     Deadline,
-    /// Some are damaged.
+    /// Some are damaged. Behind the last row there may be more, to be asked for; behind no row there are none.
     Damaged,
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
-use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal};
+use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal, Shortfall};
 use assetmesh_protocol::summary::Probe;
 use futures_util::{FutureExt, StreamExt, stream};
 
@@ -133,7 +133,10 @@ impl Shared {
         let given = own?.map(|own| (0, own)).into_iter().chain(given);
         for (at, (rows, more, outcome)) in given {
             merge.give(at, rows, more);
-            outcomes[at] = outcome;
+            // What was lacking in an earlier answer is still lacking.
+            if outcome != Outcome::Full {
+                outcomes[at] = outcome;
+            }
         }
         Ok(())
     }
@@ -248,11 +251,14 @@ fn given(expected: &Expected<'_>, answer: &[u8]) -> Result<Given, Fault> {
     match QueryAnswer::decode(answer) {
         Ok(QueryAnswer::Rows { rows, end }) => {
             let placed = check::rows(expected, rows, end).map_err(Fault::Lie)?;
-            let outcome = match end {
-                End::Whole | End::More => Outcome::Full,
-                End::Partial(shortfall) => Outcome::Partial(shortfall),
+            let (more, outcome) = match end {
+                End::Whole => (false, Outcome::Full),
+                End::More => (true, Outcome::Full),
+                End::Partial(why @ Shortfall::Deadline) => (false, Outcome::Partial(why)),
+                // Healthy rows may follow those that it gave.
+                End::Partial(why @ Shortfall::Damaged) => (!placed.is_empty(), Outcome::Partial(why)),
             };
-            Ok((placed, end == End::More, outcome))
+            Ok((placed, more, outcome))
         }
         Ok(QueryAnswer::Refused(QueryRefusal::Busy)) => refused(Outcome::Busy),
         Ok(QueryAnswer::Refused(QueryRefusal::BadQuestion(_))) => {

@@ -1,5 +1,6 @@
 //! Tests of `query`: a node among peers that answer as the test says.
 
+mod asking;
 mod writes;
 
 use std::collections::BTreeMap;
