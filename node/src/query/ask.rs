@@ -129,9 +129,10 @@ impl Shared {
         });
         let asked: Vec<_> = asked.collect();
         let asked = stream::iter(asked).buffer_unordered(self.config.asked_at_once).collect::<Vec<_>>();
-        let (own, given) = tokio::join!(own, asked);
-        let given = own?.map(|own| (0, own)).into_iter().chain(given);
-        for (at, (rows, more, outcome)) in given {
+        let asked = async { Ok(asked.await) };
+        // Without this node's own part there is no page, so nobody is waited for when it fails.
+        let (own, given) = tokio::try_join!(own, asked)?;
+        for (at, (rows, more, outcome)) in own.map(|own| (0, own)).into_iter().chain(given) {
             merge.give(at, rows, more);
             // What was lacking in an earlier answer is still lacking.
             if outcome != Outcome::Full {

@@ -50,3 +50,17 @@ async fn a_row_that_lacks_in_one_answer_lacks_in_the_page_though_later_answers_a
     assert!(*node.town.asked.lock().unwrap() >= 2, "three rows are longer than an answer");
     assert_eq!(page.report.missing[0].reason, "damaged rows are not served");
 }
+
+#[tokio::test]
+async fn what_this_node_fails_with_is_said_without_waiting_for_peers() {
+    let node = TestNode::new(0);
+    let parallel = json!({"asset_metadata": {"n": 1, "a": [1], "b": [1]}});
+    let draft = Draft::external(&Document::from_value(&parallel).unwrap()).unwrap();
+    node.queries.shared.catalog.create_external(draft).await.unwrap();
+    node.meet(1, Manner::Silent);
+    let begun = Instant::now();
+    let sort = "asset_metadata.a,asset_metadata.b";
+    let failed = node.queries.find(question(sort, 10, None, Duration::from_secs(5))).await;
+    assert!(matches!(failed, Err(Error::Catalog(catalog::Error::Sort(_)))), "{failed:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
