@@ -15,9 +15,9 @@ use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{DEADLINE_MAX, Error, Page, Queries, Question, Report, Shared, question_id};
+use super::{DEADLINE_MAX, Error, Page, Queries, Question, Report, Shared, pauses, question_id};
 use crate::catalog::{Position, Select};
-use crate::swarm::Service;
+use crate::swarm::{Service, while_busy};
 
 /// Answers up to this many bytes are checked on the task that has them; longer ones on a thread that may block.
 const CHECKED_HERE_MAX: usize = 32 * 1024;
@@ -161,11 +161,25 @@ impl Shared {
 
     /// What a peer has behind a place. A peer that cannot give it has no more.
     async fn rows_of(&self, asking: &Asking, peer: &Known, limit: usize, after: Option<Position>) -> Given {
-        let begun = Instant::now();
-        let asked = self.ask_rows(asking, peer, limit, after).await;
-        let rows = asked.as_ref().map_or(0, |(rows, ..)| rows.len());
-        self.yields().gave(peer.key, rows, begun.elapsed());
-        asked.unwrap_or_else(|outcome| (Vec::new(), false, outcome))
+        let nothing = |outcome| (Vec::new(), false, outcome);
+        if asking.left().is_zero() {
+            return nothing(Outcome::TimedOut);
+        }
+        let ask = || async {
+            let begun = Instant::now();
+            match self.ask_rows(asking, peer, limit, after.as_ref()).await {
+                Ok(given) => {
+                    self.yields().gave(peer.key, given.0.len(), begun.elapsed());
+                    Some(given)
+                }
+                Err(Outcome::Busy | Outcome::NotSent) => None,
+                Err(outcome) => {
+                    self.yields().failed(peer.key);
+                    Some(nothing(outcome))
+                }
+            }
+        };
+        while_busy(pauses(asking.deadline), ask).await.unwrap_or_else(|| nothing(Outcome::Busy))
     }
 
     async fn ask_rows(
@@ -173,16 +187,12 @@ impl Shared {
         asking: &Asking,
         peer: &Known,
         limit: usize,
-        after: Option<Position>,
+        after: Option<&Position>,
     ) -> Result<Given, Outcome> {
         let left = asking.left();
-        if left.is_zero() {
-            return Err(Outcome::TimedOut);
-        }
-        let body =
-            asking.body(limit, after.as_ref()).ok_or(Outcome::Failed("the question is too long to send"))?;
+        let body = asking.body(limit, after).ok_or(Outcome::Failed("the question is too long to send"))?;
         let (answer, attempt) = self.ask(peer, Service::Query, body, left).await?;
-        match asking.checked(peer, limit, after, answer).await {
+        match asking.checked(peer, limit, after.cloned(), answer).await {
             Ok(given) => {
                 attempt.end(Verdict::Good);
                 Ok(given)

@@ -13,9 +13,9 @@ use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{Error, Queries, Report, Shared, question_id};
+use super::{Error, Queries, Report, Shared, pauses, question_id};
 use crate::catalog::Asset;
-use crate::swarm::Service;
+use crate::swarm::{Service, while_busy};
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,12 +141,7 @@ impl Shared {
         let mut silent: Vec<Option<&Known>> = up.iter().map(Some).collect();
         let asked = up.iter().enumerate().map(|(at, peer)| {
             let body = body.clone();
-            let looked = async move {
-                match body {
-                    Ok(body) => self.look_at(key, peer, body, within).await,
-                    Err(outcome) => Err(outcome),
-                }
-            };
+            let looked = async move { self.look_patiently(key, peer, &body?, within).await };
             looked.map(move |looked| (at, looked)).boxed()
         });
         let asked: Vec<_> = asked.collect();
@@ -170,6 +165,22 @@ impl Shared {
         }
         found.sort_by_key(|holder| (holder.asset.record, holder.peer.as_ref().map(|peer| peer.id)));
         found
+    }
+
+    async fn look_patiently(
+        &self,
+        key: &str,
+        peer: &Known,
+        body: &[u8],
+        within: Duration,
+    ) -> Result<Option<Asset>, Outcome> {
+        let until = Instant::now() + within;
+        let ask = || async {
+            let left = until.saturating_duration_since(Instant::now());
+            let looked = self.look_at(key, peer, body.to_vec(), left).await;
+            (!matches!(looked, Err(Outcome::Busy | Outcome::NotSent))).then_some(looked)
+        };
+        while_busy(pauses(until), ask).await.unwrap_or(Err(Outcome::Busy))
     }
 
     async fn look_at(

@@ -12,10 +12,11 @@ use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::Filter;
 use assetmesh_protocol::ids::RecordId;
 use assetmesh_protocol::query::{
-    AssetChange, End, FindAsk, QueryAnswer, QueryAsk, ROWS_BYTES_MAX, Row, WriteAsk,
+    AssetChange, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal, ROWS_BYTES_MAX, Row, WriteAsk,
 };
 use futures_util::future::BoxFuture;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -36,6 +37,8 @@ enum Manner {
     Silent,
     /// With an error at once.
     Fails(SwarmError),
+    /// As another node of the test that takes so many questions at once, and answers the others like this.
+    Narrow(Arc<Shared>, Arc<Semaphore>, Result<Vec<u8>, SwarmError>),
     /// As another node of the test that is stopped before it gives a permit.
     Stopped(Arc<Shared>),
     /// As another node of the test whose answers to changes are lost.
@@ -85,6 +88,10 @@ impl Peers for Town {
                     Err(SwarmError::Timeout(within))
                 }
                 Manner::Honest(shared) => Ok(served(shared, service, body).await),
+                Manner::Narrow(shared, places, busy) => match places.try_acquire() {
+                    Ok(_place) => Ok(served(shared, service, body).await),
+                    Err(_) => busy,
+                },
                 Manner::Stopped(_) if asks_for_permit(service, &body) == Some(true) => {
                     Err(SwarmError::Timeout(within))
                 }

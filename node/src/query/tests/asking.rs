@@ -64,3 +64,52 @@ async fn what_this_node_fails_with_is_said_without_waiting_for_peers() {
     assert!(matches!(failed, Err(Error::Catalog(catalog::Error::Sort(_)))), "{failed:?}");
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
+
+/// Another node that refuses most of many questions that come at once, and how it does.
+fn narrow(other: &TestNode, busy: Result<Vec<u8>, SwarmError>) -> Manner {
+    Manner::Narrow(Arc::clone(&other.queries.shared), Arc::new(Semaphore::new(4)), busy)
+}
+
+fn ways_of_being_busy() -> [Result<Vec<u8>, SwarmError>; 3] {
+    let refused = QueryAnswer::Refused(QueryRefusal::Busy).encode().unwrap();
+    [Err(SwarmError::NotSent), Err(SwarmError::Busy), Ok(refused)]
+}
+
+#[tokio::test]
+async fn of_many_questions_at_once_each_is_answered_in_full_while_there_is_time() {
+    for busy in ways_of_being_busy() {
+        let (node, other) = (TestNode::new(0), TestNode::new(1));
+        for n in 0..20 {
+            other.create(&format!("a{n}"), n).await;
+        }
+        node.meet(1, narrow(&other, busy));
+        let asked = (0..64).map(|_| node.page("-asset_metadata.n", 20, None));
+        for page in futures_util::future::join_all(asked).await {
+            assert_eq!((page.rows.len(), page.report.complete), (20, true), "{:?}", page.report);
+        }
+        assert!(*node.town.asked.lock().unwrap() > 64, "some were refused first");
+        let names = (0..64).map(|n| {
+            let (queries, name) = (node.queries.clone(), format!("a{}:1-t", n % 20));
+            async move { queries.look(&name, &Place::Anywhere).await }
+        });
+        for found in futures_util::future::join_all(names).await {
+            assert!(found.unwrap().report.complete);
+        }
+    }
+}
+
+#[tokio::test]
+async fn members_that_fail_at_once_make_way_for_those_that_answer() {
+    let node = TestNode::new(0);
+    for seed in 1..=100 {
+        node.meet(
+            seed,
+            if seed <= 30 { Manner::Fails(SwarmError::Refused) } else { says(Vec::new(), End::Whole) },
+        );
+    }
+    let mut failed = Vec::new();
+    for _ in 0..6 {
+        failed.push(node.page("", 10, None).await.report.nodes.failed);
+    }
+    assert!(failed[0] > 8 && failed[5] <= 8, "only those that are drawn: {failed:?}");
+}
