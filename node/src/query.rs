@@ -71,8 +71,6 @@ pub struct Config {
     pub write_within: Duration,
     /// How long a member is down until it is no longer missed. A day.
     pub departed_after: Duration,
-    /// Bytes of descriptions in a page; then it ends early and another follows. 16 MiB: a thousand of 16 KiB.
-    pub page_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -85,7 +83,6 @@ impl Default for Config {
             others_within: Duration::from_millis(300),
             write_within: Duration::from_secs(5),
             departed_after: Duration::from_secs(24 * 3600),
-            page_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

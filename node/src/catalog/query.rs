@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use assetmesh_protocol::filter::{Filter, Sort};
-use assetmesh_protocol::limits::PAGE_ROWS_MAX;
+use assetmesh_protocol::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use bytes::Bytes;
 
 use super::cursor::{Cursors, Position, SORT_KEY_BYTES_MAX};
@@ -94,7 +94,7 @@ impl Catalog {
         let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
         let after = cursor.map(|text| self.position(&filter_text, &sort_text, &text)).transpose()?;
         let (filter, sort) = (Arc::new(filter), sort.map(Arc::new));
-        let select = Select { filter, sort, limit, bytes_max: usize::MAX, after, deadline };
+        let select = Select { filter, sort, limit, bytes_max: PAGE_BYTES_MAX, after, deadline };
         let Selected { rows, more, gap } = self.select(select).await?;
         let last = rows.last().filter(|_| more).map(|(key, asset)| self.place(key.clone(), asset));
         let next_cursor =

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use assetmesh_protocol::limits::PAGE_BYTES_MAX;
 use serde_json::{Value, json};
 
 use super::*;
@@ -191,6 +192,33 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
         }
         assert_eq!(paged, whole, "{filter} by {sort}");
         assert!(!whole.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_early_when_it_has_enough_bytes_and_the_next_goes_on() {
+    let fixture = Fixture::new();
+    let long = "x".repeat(1 << 20);
+    let made = PAGE_BYTES_MAX / long.len() + 3;
+    for n in 0..made {
+        let body = json!({"asset_name": format!("b{n:02}"), "asset_metadata": {"n": 1, "text": long}});
+        fixture.create(&body).await.unwrap();
+    }
+    let (mut names, mut cursor) = (Vec::new(), None);
+    for sort in ["", "asset_name"] {
+        for last in [false, true] {
+            let page =
+                fixture.catalog.query(query(&json!({"asset_metadata.n": 1}), sort, 1000, cursor)).await;
+            let page = page.unwrap();
+            let name = |asset: &Asset| row::text(asset.document.root(), "asset_name").to_owned();
+            names.extend(page.rows.iter().map(name));
+            assert!(
+                page.rows.iter().map(|row| row.document.as_bytes().len()).sum::<usize>() <= PAGE_BYTES_MAX
+            );
+            assert_eq!((page.gap, page.next_cursor.is_none()), (None, last));
+            cursor = page.next_cursor;
+        }
+        assert_eq!(std::mem::take(&mut names), (0..made).map(|n| format!("b{n:02}")).collect::<Vec<_>>());
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assetmesh_protocol::filter::{Filter, Sort};
-use assetmesh_protocol::limits::PAGE_ROWS_MAX;
+use assetmesh_protocol::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal, Shortfall};
 use assetmesh_protocol::summary::Probe;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -35,7 +35,6 @@ struct Asking {
     sort: Option<Arc<Sort>>,
     sort_text: String,
     deadline: Instant,
-    page_bytes_max: usize,
 }
 
 /// Where a question stands: source 0 is this node, the others are the peers that are up, in their order.
@@ -74,7 +73,6 @@ impl Shared {
             sort: sort.map(Arc::new),
             sort_text,
             deadline: started + deadline.min(DEADLINE_MAX),
-            page_bytes_max: self.config.page_bytes_max,
         };
         let probe = Probe::of(&asking.filter.need());
         let parted = self.parted(self.peers.others(), &probe);
@@ -83,7 +81,7 @@ impl Shared {
         let sources = up.len() + 1;
         let mut board = Board {
             up,
-            merge: Merge::new(limit, asking.page_bytes_max, sources, after.as_ref()),
+            merge: Merge::new(limit, PAGE_BYTES_MAX, sources, after.as_ref()),
             outcomes: vec![Outcome::Full; sources],
         };
         loop {
@@ -147,7 +145,7 @@ impl Shared {
             filter: Arc::clone(&asking.filter),
             sort: asking.sort.clone(),
             limit,
-            bytes_max: asking.page_bytes_max,
+            bytes_max: PAGE_BYTES_MAX,
             after,
             deadline: asking.left(),
         };

@@ -254,8 +254,7 @@ async fn pages_of_any_size_are_the_union_in_order_and_each_row_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_gives_less_than_asked_is_asked_again() {
-    let node = TestNode::with(0, Config { page_bytes_max: usize::MAX, ..Config::default() });
-    let other = TestNode::new(1);
+    let (node, other) = (TestNode::new(0), TestNode::new(1));
     let long = "x".repeat(200 * 1024);
     for n in 0..12_u64 {
         let body = json!({"asset_name": format!("b{n}"), "asset_metadata": {"n": n, "text": long}});
