@@ -22,6 +22,9 @@ use crate::swarm::{Service, while_busy};
 /// Answers up to this many bytes are checked on the task that has them; longer ones on a thread that may block.
 const CHECKED_HERE_MAX: usize = 32 * 1024;
 
+/// Rows that are asked for at least: fewer save less than another round costs.
+const FIRST_ROWS_MIN: usize = 64;
+
 /// What an answer may take to travel and be checked: a tenth of the time there is, within bounds.
 const MARGIN_MIN: Duration = Duration::from_millis(2);
 const MARGIN_MAX: Duration = Duration::from_millis(200);
@@ -84,12 +87,14 @@ impl Shared {
             merge: Merge::new(limit, PAGE_BYTES_MAX, sources, after.as_ref()),
             outcomes: vec![Outcome::Full; sources],
         };
+        let mut first = asking.sort.is_none().then(|| first_share(limit, sources));
         loop {
             let wanted = board.merge.advance();
             if wanted.is_empty() {
                 break;
             }
-            self.round(&asking, &wanted, &mut board).await?;
+            let room = first.take().unwrap_or_else(|| board.merge.room());
+            self.round(&asking, &wanted, room, &mut board).await?;
         }
         let Board { up, merge, outcomes } = board;
         let gave_nothing = |at: usize| outcomes[at + 1] == Outcome::Full && merge.last_of(at + 1).is_none();
@@ -109,10 +114,15 @@ impl Shared {
         Ok(Page { rows, next_cursor: next_cursor.transpose()?, report: report.after(started.elapsed()) })
     }
 
-    /// Has some sources give more: 0 is this node, the others are peers by their place.
-    async fn round(&self, asking: &Asking, wanted: &[usize], board: &mut Board) -> Result<(), Error> {
+    /// Has some sources give up to `room` rows more: 0 is this node, the others are peers by their place.
+    async fn round(
+        &self,
+        asking: &Asking,
+        wanted: &[usize],
+        room: usize,
+        board: &mut Board,
+    ) -> Result<(), Error> {
         let Board { up, merge, outcomes } = board;
-        let room = merge.room();
         let own_after = merge.last_of(0).cloned();
         let own = async {
             match wanted.contains(&0) {
@@ -205,6 +215,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Rows that each of so many sources is asked for first, when all are filled in the order of time and so have each a part
+/// of a page: twice the mean. One that has more of it is asked again.
+fn first_share(limit: usize, sources: usize) -> usize {
+    (2 * limit).div_ceil(sources).max(FIRST_ROWS_MIN).min(limit)
 }
 
 /// Why an answer gives no rows.

@@ -113,3 +113,26 @@ async fn members_that_fail_at_once_make_way_for_those_that_answer() {
     }
     assert!(failed[0] > 8 && failed[5] <= 8, "only those that are drawn: {failed:?}");
 }
+
+#[tokio::test]
+async fn each_is_asked_for_its_part_of_a_page_first_and_for_all_of_a_sorted_one() {
+    let (node, other) = (TestNode::new(0), TestNode::new(1));
+    for n in 0..130 {
+        other.create(&format!("a{n}"), n).await;
+    }
+    node.meet(1, other.honest());
+    for seed in 2..10 {
+        node.meet(seed, says(Vec::new(), End::Whole));
+    }
+    for (sort, limit, first) in
+        [("", 1000, 200), ("", 130, 64), ("", 10, 10), ("asset_metadata.n", 1000, 1000)]
+    {
+        let before = node.town.rows_wanted.lock().unwrap().len();
+        let page = node.page(sort, limit, None).await;
+        assert_eq!((page.rows.len(), page.report.complete), (limit.min(130), true), "{sort} {limit}");
+        let wanted = node.town.rows_wanted.lock().unwrap()[before..].to_vec();
+        assert_eq!(wanted[..9], [first; 9], "{sort} {limit}");
+        let again: &[u32] = if limit == 130 { &[66] } else { &[] };
+        assert_eq!(wanted[9..], *again, "{sort} {limit}");
+    }
+}
