@@ -61,7 +61,8 @@ pub struct Config {
     pub asked_at_once: usize,
     /// Questions of peers that are answered at once. 64: more are answered `Busy`, since they would only wait.
     pub answered_at_once: usize,
-    /// How long a name is looked for. 2 s, as for a query.
+    /// How long a name is looked for, and how long a change of a uri waits for all to say whether it is theirs. 2 s, as
+    /// for a query.
     pub lookup_within: Duration,
     /// How long others are waited for once an asset has been found. 300 ms: who else has it is good to know, and no
     /// reason to wait for a node that stalls.

@@ -70,7 +70,8 @@ impl Queries {
     /// # Errors
     /// `NotFound`, and the catalog's own.
     pub async fn look(&self, key: &str, place: &Place) -> Result<Found, Error> {
-        let Holders { holders, report } = self.shared.holders(key, place).await?;
+        let little = self.shared.config.others_within;
+        let Holders { holders, report } = self.shared.holders(key, place, little).await?;
         let also_at = others(&holders, 1);
         match holders.into_iter().next() {
             Some(Holder { asset, .. }) => Ok(Found { asset, also_at, report }),
@@ -98,8 +99,9 @@ fn text(asset: &Asset, member: &str) -> String {
 }
 
 impl Shared {
-    /// Who has an asset of this name: this node first, then the oldest.
-    pub(super) async fn holders(&self, key: &str, place: &Place) -> Result<Holders, Error> {
+    /// Who has an asset of this name: this node first, then the oldest. Once somebody has it, the rest is waited for
+    /// only a `little`.
+    pub(super) async fn holders(&self, key: &str, place: &Place, little: Duration) -> Result<Holders, Error> {
         let started = Instant::now();
         let is_own = |id: &str| self.own.id.to_string() == id;
         let here = match place {
@@ -116,22 +118,23 @@ impl Shared {
             Place::Anywhere => self.peers.others(),
         };
         let mut report = Report::begin(&self.own, &Outcome::Full);
-        let elsewhere = self.elsewhere(key, others, here.is_some(), &mut report).await;
+        let until = if here.is_some() { little } else { self.config.lookup_within };
+        let elsewhere = self.elsewhere(key, others, (until, little), &mut report).await;
         let own = here.map(|asset| Holder { asset, peer: None });
         let holders = own.into_iter().chain(elsewhere).collect();
         Ok(Holders { holders, report: report.after(started.elapsed()) })
     }
 
-    /// Asks all that are up. Once somebody has it, the rest is waited for only a little.
+    /// Asks all that are up.
     async fn elsewhere(
         &self,
         key: &str,
         others: Vec<Known>,
-        is_here: bool,
+        (until, little): (Duration, Duration),
         report: &mut Report,
     ) -> Vec<Holder> {
-        let super::Config { lookup_within: within, others_within: little, .. } = self.config;
-        let mut deadline = Instant::now() + if is_here { little } else { within };
+        let within = self.config.lookup_within;
+        let mut deadline = Instant::now() + until;
         let Parted { up, rest, .. } = self.parted(others, &Probe::of_name(key));
         for (peer, outcome) in &rest {
             report.add(peer, outcome);

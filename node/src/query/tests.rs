@@ -35,6 +35,8 @@ enum Manner {
     Says(Vec<u8>),
     /// Not at all, until the time is up.
     Silent,
+    /// As another node of the test, after so long.
+    Slow(Arc<Shared>, Duration),
     /// With an error at once.
     Fails(SwarmError),
     /// As another node of the test that takes so many questions at once, and answers the others like this.
@@ -93,6 +95,10 @@ impl Peers for Town {
                     Err(SwarmError::Timeout(within))
                 }
                 Manner::Honest(shared) => Ok(served(shared, service, body).await),
+                Manner::Slow(shared, after) => {
+                    tokio::time::sleep(after).await;
+                    Ok(served(shared, service, body).await)
+                }
                 Manner::Narrow(shared, places, busy) => match places.try_acquire() {
                     Ok(_place) => Ok(served(shared, service, body).await),
                     Err(_) => busy,
