@@ -132,6 +132,14 @@ pub enum Error {
         /// How long a sort key may be.
         bytes_max: usize,
     },
+    /// The sort keys of the rows of one page are too long to be kept at once.
+    #[error(
+        "the sort keys of this page are longer than {bytes_max} bytes together: ask for fewer rows, or sort by what is shorter"
+    )]
+    SortKeysTooLong {
+        /// How long they may be together.
+        bytes_max: usize,
+    },
     /// The disk is full. Nothing was changed.
     #[error("no space left on the disk")]
     Full,

@@ -223,6 +223,22 @@ async fn a_page_ends_early_when_it_has_enough_bytes_and_the_next_goes_on() {
 }
 
 #[tokio::test]
+async fn sort_keys_that_are_too_long_to_be_kept_are_refused_and_fewer_of_them_are_not() {
+    let fixture = Fixture::new();
+    let long = "x".repeat(1 << 20);
+    for n in 0..4 {
+        let body = json!({"asset_name": format!("b{n}"), "asset_metadata": {"n": n, "text": long}});
+        fixture.create(&body).await.unwrap();
+    }
+    let sort = ["asset_metadata.text"; 12].join(",");
+    let refused = fixture.catalog.query(query(&json!({}), &sort, 1000, None)).await;
+    assert!(matches!(refused, Err(Error::SortKeysTooLong { .. })), "{refused:?}");
+    let first = query(&json!({"asset_metadata.n": {"$lte": 1}}), &sort, 2, None);
+    let page = fixture.catalog.query(first).await.unwrap();
+    assert_eq!((page.rows.len(), page.gap, page.next_cursor), (2, None, None));
+}
+
+#[tokio::test]
 async fn a_cursor_of_another_question_is_refused() {
     let fixture = Fixture::new();
     for name in ["a", "b"] {

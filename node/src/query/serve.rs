@@ -113,7 +113,11 @@ pub(super) async fn find(shared: &Shared, ask: FindAsk, came: Instant) -> Result
     match shared.catalog.select(select).await {
         Ok(selected) => Ok(packed(selected)),
         Err(catalog::Error::Busy | catalog::Error::Stopped) => Err(QueryRefusal::Busy),
-        Err(error @ (catalog::Error::Eval(_) | catalog::Error::Sort(_))) => Err(bad(&error)),
+        Err(
+            error @ (catalog::Error::Eval(_)
+            | catalog::Error::Sort(_)
+            | catalog::Error::SortKeysTooLong { .. }),
+        ) => Err(bad(&error)),
         Err(error) => {
             tracing::warn!(%error, "a peer's question failed here");
             Err(QueryRefusal::Failed)

@@ -22,6 +22,9 @@ const HEAD_ROWS: u64 = if cfg!(test) { 4 } else { 16_384 };
 /// Rows that a thread takes at a time.
 const STRIPE_ROWS: u64 = if cfg!(test) { 3 } else { 8192 };
 
+/// Bytes of sort keys that one thread keeps. A thousand rows leave 32 KiB to each.
+const SORT_KEYS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Where a row stands in the order of the answer: sort key, then row number.
 pub(super) type Place = (Bytes, u64);
 
@@ -63,6 +66,8 @@ pub(super) struct Selection<'q> {
     question: &'q Question<'q>,
     ticks: u32,
     first: BinaryHeap<Place>,
+    /// Bytes of the sort keys in `first`.
+    key_bytes: usize,
     pub(super) damaged: u64,
     /// The first row that was left out because the time was up.
     late_at: Option<u64>,
@@ -70,7 +75,7 @@ pub(super) struct Selection<'q> {
 
 impl<'q> Selection<'q> {
     pub(super) fn new(question: &'q Question<'q>) -> Self {
-        Self { question, ticks: 0, first: BinaryHeap::new(), damaged: 0, late_at: None }
+        Self { question, ticks: 0, first: BinaryHeap::new(), key_bytes: 0, damaged: 0, late_at: None }
     }
 
     /// The selected places in order, at most `limit + 1`.
@@ -95,19 +100,27 @@ impl<'q> Selection<'q> {
             return Ok(true);
         }
         let key = match self.question.sort {
-            Some(sort) => Bytes::copy_from_slice(sort.key(description)?.as_bytes()),
+            Some(sort) => Bytes::from(sort.key(description)?.into_bytes()),
             None => Bytes::new(),
         };
         if self.question.is_after(&key, header.record) {
-            self.keep((key, number));
+            self.keep((key, number))?;
         }
         Ok(true)
     }
 
-    fn keep(&mut self, place: Place) {
+    fn keep(&mut self, place: Place) -> Result<(), Error> {
+        let is_full = self.first.len() > self.question.limit;
+        if is_full && self.first.peek().is_some_and(|last| place >= *last) {
+            return Ok(());
+        }
+        self.key_bytes += place.0.len();
         self.first.push(place);
-        if self.first.len() > self.question.limit + 1 {
-            self.first.pop();
+        if is_full {
+            self.key_bytes -= self.first.pop().map_or(0, |(key, _)| key.len());
+        }
+        if self.key_bytes > SORT_KEYS_BYTES_MAX {
+            return Err(Error::SortKeysTooLong { bytes_max: SORT_KEYS_BYTES_MAX });
         }
         if self.question.sort.is_none()
             && self.first.len() > self.question.limit
@@ -115,6 +128,7 @@ impl<'q> Selection<'q> {
         {
             self.question.enough.fetch_min(last + 1, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     fn is_late(&mut self) -> bool {
@@ -152,7 +166,7 @@ impl<'q> Selection<'q> {
             let mine = self.scan_stripes(view, &stripes);
             for helper in helpers {
                 let damage = |_| Error::Damaged("a page met by a query".to_owned());
-                self.merge(helper.join().map_err(damage)??);
+                self.merge(helper.join().map_err(damage)??)?;
             }
             mine
         })
@@ -169,12 +183,10 @@ impl<'q> Selection<'q> {
         Ok(())
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) -> Result<(), Error> {
         self.damaged += other.damaged;
         self.late_at = self.late_at.into_iter().chain(other.late_at).min();
-        for place in other.first {
-            self.keep(place);
-        }
+        other.first.into_iter().try_for_each(|place| self.keep(place))
     }
 }
 
@@ -234,7 +246,7 @@ mod tests {
                     break;
                 }
             }
-            all.merge(selection);
+            all.merge(selection).unwrap();
         }
         (all.is_cut(), all.into_places().into_iter().map(|(_, number)| number).collect())
     }
