@@ -188,10 +188,12 @@ impl Catalog {
         question: &'q Question<'q>,
     ) -> Result<Selection<'q>, Error> {
         let view = &snapshot.view;
-        let plan = plan::choose(&question.filter.need(), &Lengths::of(snapshot)?)?;
+        let (first, is_late) = (question.first_row(view), || question.is_late());
+        let lengths = Lengths::of(snapshot, first, &is_late)?;
+        let page = question.sort.is_none().then_some(question.limit);
+        let plan = plan::choose(&question.filter.need(), &lengths, page)?;
         tracing::debug!(?plan, "query planned");
         let mut selection = Selection::new(question);
-        let first = question.first_row(view);
         match &plan {
             Plan::Empty => {}
             Plan::Scan => selection.scan(view, first, self.inner.threads_per_query)?,
@@ -199,7 +201,7 @@ impl Catalog {
                 snapshot.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?
             }
             Plan::Gather(sources) => {
-                let numbers = snapshot.gather(sources, first)?;
+                let numbers = snapshot.gather(sources, first, || selection.goes_on(first))?;
                 view.each(&numbers, |number, bytes| selection.consider(number, bytes))?;
             }
         }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use assetmesh_protocol::filter::terms::Scalar;
 use assetmesh_protocol::limits::PAGE_BYTES_MAX;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::actor::Tasks;
 use crate::blobs;
+use crate::catalog::plan::{Postings, Source};
+use crate::catalog::tables::Lengths;
 
 /// A catalog in a folder of its own, with the blob store below it.
 struct Fixture {
@@ -262,6 +265,39 @@ async fn a_deadline_leaves_a_gap_and_says_so() {
     match fixture.catalog.query(late).await {
         Ok(page) => assert_eq!(page.gap, Some(Gap::Deadline)),
         Err(error) => assert!(matches!(error, Error::Busy), "{error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_later_page_reads_no_keys_of_rows_before_it_and_all_end_when_they_are_told() {
+    let fixture = Fixture::new();
+    for at in 0..40 {
+        let body = json!({"asset_name": format!("n{at}"), "asset_metadata": {"tag": "x", "n": at}});
+        fixture.create(&body).await.unwrap();
+    }
+    let snapshot = Snapshot::take(&fixture.catalog.inner.store, &fixture.catalog.inner.fresh).unwrap();
+    let run = Source::Run(index::equals_prefix("asset_metadata.tag", &Scalar::String("x".to_owned())));
+    let (low, high) = index::range_bounds("asset_metadata.n", None, None);
+    let range = Source::Range(low, high);
+    for (sources, first, most, expect) in [
+        (vec![run.clone()], 0, usize::MAX, (0..40, 40)),
+        (vec![run.clone()], 30, usize::MAX, (30..40, 10)),
+        // Values come in an order of their own.
+        (vec![range.clone()], 30, usize::MAX, (30..40, 40)),
+        (vec![run.clone()], 0, 5, (0..5, 5)),
+        (vec![run.clone(), range.clone()], 0, 5, (0..5, 6)),
+    ] {
+        let mut read = 0;
+        let numbers = snapshot.gather(&sources, first, || {
+            read += 1;
+            read < most
+        });
+        assert_eq!((numbers.unwrap(), read), (expect.0.collect(), expect.1), "{sources:?} {first} {most}");
+    }
+    for (first, late, expect) in [(0, false, 40), (30, false, 10), (0, true, 4)] {
+        let is_late = || late;
+        let lengths = Lengths::of(&snapshot, first, &is_late).unwrap();
+        assert_eq!(lengths.estimate(&run, 1000).unwrap(), expect, "{first} {late}");
     }
 }
 

@@ -55,6 +55,11 @@ impl Question<'_> {
         }
     }
 
+    /// Whether the time is up, or nobody waits any more.
+    pub(super) fn is_late(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed) || Instant::now() >= self.deadline
+    }
+
     /// Whether a row here stands behind the page before, in the order of the whole federation.
     fn is_after(&self, key: &Bytes, record: RecordId) -> bool {
         self.after.is_none_or(|after| (key, record, self.owner) > (&after.key, after.record, after.owner))
@@ -88,8 +93,7 @@ impl<'q> Selection<'q> {
         if number >= self.question.enough.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        if self.is_late() {
-            self.late_at.get_or_insert(number);
+        if !self.goes_on(number) {
             return Ok(false);
         }
         let Ok((header, description)) = tables::description(number, bytes) else {
@@ -131,13 +135,17 @@ impl<'q> Selection<'q> {
         Ok(())
     }
 
-    fn is_late(&mut self) -> bool {
+    /// Whether there is time for another row or key; `number` is the first row that is left out if not.
+    pub(super) fn goes_on(&mut self, number: u64) -> bool {
         self.ticks += 1;
-        if self.ticks.is_multiple_of(ROWS_PER_TICK) {
-            let stopped = self.question.stopped.load(Ordering::Relaxed);
-            return stopped || Instant::now() >= self.question.deadline;
+        let is_late = match self.ticks.is_multiple_of(ROWS_PER_TICK) {
+            true => self.question.is_late(),
+            false => self.late_at.is_some(),
+        };
+        if is_late {
+            self.late_at.get_or_insert(number);
         }
-        self.late_at.is_some()
+        !is_late
     }
 
     /// Whether the deadline came before a row that the page may lack.
