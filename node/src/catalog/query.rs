@@ -4,8 +4,8 @@
 mod select;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
@@ -15,6 +15,7 @@ use super::cursor::{Cursors, Position, SORT_KEY_BYTES_MAX};
 use super::plan::{self, Plan};
 use super::tables::{Lengths, Snapshot, View};
 use super::{Asset, Catalog, Error};
+use crate::blocking::Turn;
 use crate::storage;
 use select::{Question, Selection};
 
@@ -129,29 +130,18 @@ impl Catalog {
     /// # Errors
     /// A filter or sort that fails on some document, `Busy`, and the store's own.
     pub async fn select(&self, query: Select) -> Result<Selected, Error> {
-        let deadline = Instant::now() + query.deadline;
-        let permit = tokio::time::timeout(query.deadline, Arc::clone(&self.inner.readers).acquire_owned());
-        let permit = permit.await.map_err(|_| Error::Busy)?.map_err(|_| Error::Stopped)?;
-        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let (catalog, stopped) = (self.clone(), Arc::clone(&stop.0));
-        let work = move || {
-            let _permit = permit;
-            catalog.answer(&query, deadline, &stopped)
-        };
-        let result = tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)?;
-        drop(stop);
-        result
+        let catalog = self.clone();
+        self.inner.readers.read(query.deadline, move |turn| catalog.answer(&query, turn)).await?
     }
 
-    fn answer(&self, query: &Select, deadline: Instant, stopped: &AtomicBool) -> Result<Selected, Error> {
+    fn answer(&self, query: &Select, turn: &Turn) -> Result<Selected, Error> {
         let question = Question {
             filter: &query.filter,
             sort: query.sort.as_deref(),
             limit: query.limit.clamp(1, PAGE_ROWS_MAX),
             after: query.after.as_ref(),
             owner: self.inner.owner.assets_db_id,
-            deadline,
-            stopped,
+            turn,
             enough: AtomicU64::new(u64::MAX),
         };
         let found = self.read_once(|snapshot| self.find_rows(snapshot, &question, query.bytes_max))?;
@@ -188,7 +178,7 @@ impl Catalog {
         question: &'q Question<'q>,
     ) -> Result<Selection<'q>, Error> {
         let view = &snapshot.view;
-        let (first, is_late) = (question.first_row(view), || question.is_late());
+        let (first, is_late) = (question.first_row(view), || question.turn.is_over());
         let lengths = Lengths::of(snapshot, first, &is_late)?;
         let page = question.sort.is_none().then_some(question.limit);
         let plan = plan::choose(&question.filter.need(), &lengths, page)?;
@@ -229,13 +219,4 @@ fn read(view: &View, selection: Selection<'_>, limit: usize, bytes_max: usize) -
     }
     let more = rows.len() < found;
     Ok(Selected { rows, more, gap })
-}
-
-/// Tells the reading thread that nobody waits any more.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

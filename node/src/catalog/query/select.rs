@@ -2,13 +2,13 @@
 //! Each thread keeps only the `limit + 1` first rows it has met, so memory does not grow with the catalog.
 
 use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::ids::{AssetsDbId, RecordId};
 use bytes::Bytes;
 
+use crate::blocking::Turn;
 use crate::catalog::cursor::Position;
 use crate::catalog::tables::{self, View};
 use crate::catalog::{Error, numbers};
@@ -38,9 +38,7 @@ pub(super) struct Question<'q> {
     pub(super) after: Option<&'q Position>,
     /// The node that all rows here belong to.
     pub(super) owner: AssetsDbId,
-    pub(super) deadline: Instant,
-    /// Nobody waits for the answer any more.
-    pub(super) stopped: &'q AtomicBool,
+    pub(super) turn: &'q Turn,
     /// In row order, no row from here on can be in the page.
     pub(super) enough: AtomicU64,
 }
@@ -53,11 +51,6 @@ impl Question<'_> {
             (None, Some(after)) => storage::guard(|| view.first_since(after.record)).unwrap_or(0),
             _ => 0,
         }
-    }
-
-    /// Whether the time is up, or nobody waits any more.
-    pub(super) fn is_late(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed) || Instant::now() >= self.deadline
     }
 
     /// Whether a row here stands behind the page before, in the order of the whole federation.
@@ -139,7 +132,7 @@ impl<'q> Selection<'q> {
     pub(super) fn goes_on(&mut self, number: u64) -> bool {
         self.ticks += 1;
         let is_late = match self.ticks.is_multiple_of(ROWS_PER_TICK) {
-            true => self.question.is_late(),
+            true => self.question.turn.is_over(),
             false => self.late_at.is_some(),
         };
         if is_late {
@@ -214,7 +207,7 @@ impl Stripes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use assetmesh_protocol::document::Document;
     use assetmesh_protocol::ids::RecordId;
@@ -241,8 +234,7 @@ mod tests {
             limit: LIMIT,
             after: None,
             owner: AssetsDbId(uuid::Uuid::nil()),
-            deadline: Instant::now(),
-            stopped: &AtomicBool::new(false),
+            turn: &Turn::until(Instant::now()),
             enough: AtomicU64::new(u64::MAX),
         };
         let mut all = Selection::new(&question);
