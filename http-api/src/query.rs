@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use assetmesh_node::catalog::{self, Gap, Query};
-use assetmesh_node::query::Question;
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
 use axum::extract::State;
@@ -66,9 +65,7 @@ struct Page {
 }
 
 async fn everywhere(app: &App, query: Query) -> Result<Page, ApiError> {
-    let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
-    let question = Question { filter, filter_text, sort, sort_text, limit, cursor, deadline };
-    let page = app.node.queries().find(question).await?;
+    let page = app.node.queries().find(query).await?;
     let federation = Federation::from(&page.report);
     Ok(Page { rows: page.rows, next_cursor: page.next_cursor, federation, is_late: page.report.is_late() })
 }

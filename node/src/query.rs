@@ -25,7 +25,6 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::ids::{AssetsDbId, NodeKey};
 use tokio::sync::mpsc;
 
@@ -125,25 +124,6 @@ pub enum Error {
     /// The change does not fit a message to the owner.
     #[error("the change is too long to be handed to the owner of the asset")]
     ChangeTooLong,
-}
-
-/// A filter that is asked of the whole federation.
-#[derive(Debug)]
-pub struct Question {
-    /// Which assets.
-    pub filter: Filter,
-    /// The filter's text, as it is sent to others.
-    pub filter_text: String,
-    /// In which order; `None` is the order of record ids.
-    pub sort: Option<Sort>,
-    /// The sort's text, as it is sent to others; empty without a sort.
-    pub sort_text: String,
-    /// Rows in the page.
-    pub limit: usize,
-    /// Where the page before ended.
-    pub cursor: Option<String>,
-    /// How long it may take, at most [`DEADLINE_MAX`].
-    pub deadline: Duration,
 }
 
 /// One page of the federation's answer.

@@ -19,16 +19,16 @@ use crate::blocking::Turn;
 use crate::storage;
 use select::{Question, Selection};
 
-/// What is asked of this node.
+/// What is asked of this node, or of the whole federation.
 #[derive(Debug)]
 pub struct Query {
     /// Which assets.
     pub filter: Filter,
-    /// The filter's text, which a cursor is bound to.
+    /// The filter's text, which a cursor is bound to and others are asked with.
     pub filter_text: String,
-    /// In which order; `None` is insertion order.
+    /// In which order; `None` is that of record ids: of one node, insertion order.
     pub sort: Option<Sort>,
-    /// The sort's text, which a cursor is bound to.
+    /// The sort's text, as the filter's; empty without a sort.
     pub sort_text: String,
     /// Rows in the page, at most [`PAGE_ROWS_MAX`].
     pub limit: usize,

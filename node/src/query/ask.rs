@@ -15,8 +15,8 @@ use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{DEADLINE_MAX, Error, Page, Queries, Question, Report, Shared, pauses, question_id};
-use crate::catalog::{Position, Select};
+use super::{DEADLINE_MAX, Error, Page, Queries, Report, Shared, pauses, question_id};
+use crate::catalog::{Position, Query, Select};
 use crate::swarm::{Service, while_busy};
 
 /// Answers up to this many bytes are checked on the task that has them; longer ones on a thread that may block.
@@ -52,19 +52,20 @@ struct Board {
 type Given = (Vec<Placed>, bool, Outcome);
 
 impl Queries {
-    /// The assets of all members that match, page by page. The page is whole if its report is complete.
+    /// The assets of all members that match, page by page, within [`DEADLINE_MAX`]. The page is whole if its report is
+    /// complete.
     ///
     /// # Errors
     /// What this node's own part fails with: a bad cursor, a filter or sort that fails on an asset, `Busy`, the store.
-    pub async fn find(&self, question: Question) -> Result<Page, Error> {
-        self.shared.find(question).await
+    pub async fn find(&self, query: Query) -> Result<Page, Error> {
+        self.shared.find(query).await
     }
 }
 
 impl Shared {
-    async fn find(&self, question: Question) -> Result<Page, Error> {
+    async fn find(&self, query: Query) -> Result<Page, Error> {
         let started = Instant::now();
-        let Question { filter, filter_text, sort, sort_text, limit, cursor, deadline } = question;
+        let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
         let after = match cursor {
             Some(text) => Some(self.catalog.position(&filter_text, &sort_text, &text)?),
             None => None,

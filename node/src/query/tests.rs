@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use assetmesh_protocol::asset::Draft;
 use assetmesh_protocol::document::Document;
-use assetmesh_protocol::filter::Filter;
+use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::ids::RecordId;
 use assetmesh_protocol::query::{
     AssetChange, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal, ROWS_BYTES_MAX, Row, WriteAsk,
@@ -204,8 +204,8 @@ impl TestNode {
     }
 }
 
-fn question(sort: &str, limit: usize, cursor: Option<String>, deadline: Duration) -> Question {
-    Question {
+fn question(sort: &str, limit: usize, cursor: Option<String>, deadline: Duration) -> catalog::Query {
+    catalog::Query {
         filter: Filter::parse(&json!({"asset_metadata.n": {"$gte": 0}})).unwrap(),
         filter_text: r#"{"asset_metadata.n":{"$gte":0}}"#.to_owned(),
         sort: (!sort.is_empty()).then(|| Sort::parse(sort).unwrap()),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use assetmesh_node::query::{Error, Page, Place, Question};
+use assetmesh_node::query::{Error, Page, Place};
 use assetmesh_node::{Config, Node, catalog, fetch, swarm};
 use assetmesh_protocol::asset::{Draft, FileFacts};
 use assetmesh_protocol::document::Document;
@@ -50,7 +50,7 @@ impl Member {
     }
 
     async fn find(&self, filter: &Value, limit: usize, cursor: Option<String>) -> Page {
-        let question = Question {
+        let question = catalog::Query {
             filter: Filter::parse(filter).unwrap(),
             filter_text: filter.to_string(),
             sort: None,
