@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 /// Bytes of input up to which work is done where it comes up: some 100 µs, little more than another thread costs.
 const SHORT_BYTES_MAX: usize = 32 * 1024;
 
-/// Does work whose length goes by its input. `None` when the node is stopping.
+/// Does work whose length goes by its input. `None` when that broke off: the node is stopping.
 pub async fn by_length<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,

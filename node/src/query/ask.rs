@@ -16,11 +16,9 @@ use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
 use super::{DEADLINE_MAX, Error, Page, Queries, Report, Shared, pauses, question_id};
+use crate::blocking::by_length;
 use crate::catalog::{Position, Query, Select};
 use crate::swarm::{Service, while_busy};
-
-/// Answers up to this many bytes are checked on the task that has them; longer ones on a thread that may block.
-const CHECKED_HERE_MAX: usize = 32 * 1024;
 
 /// Rows that are asked for at least: fewer save less than another round costs.
 const FIRST_ROWS_MIN: usize = 64;
@@ -258,16 +256,13 @@ impl Asking {
         answer: Vec<u8>,
     ) -> Result<Given, Fault> {
         let (filter, sort, owner) = (Arc::clone(&self.filter), self.sort.clone(), peer.id);
-        let is_long = answer.len() > CHECKED_HERE_MAX;
+        let length = answer.len();
         let check = move || {
             let expected =
                 Expected { owner, filter: &filter, sort: sort.as_deref(), limit, after: after.as_ref() };
             given(&expected, &answer)
         };
-        if !is_long {
-            return check();
-        }
-        let checked = tokio::task::spawn_blocking(check).await;
+        let checked = by_length(length, check).await;
         checked.unwrap_or(Err(Fault::Refused(Outcome::Failed("this node is stopping"))))
     }
 }
