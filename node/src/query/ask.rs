@@ -92,8 +92,8 @@ impl Shared {
             if wanted.is_empty() {
                 break;
             }
-            let room = first.take().unwrap_or_else(|| board.merge.room());
-            self.round(&asking, &wanted, room, &mut board).await?;
+            let most = first.take().unwrap_or_else(|| board.merge.room());
+            self.round(&asking, &wanted, most, &mut board).await?;
         }
         let Board { up, merge, outcomes } = board;
         let gave_nothing = |at: usize| outcomes[at + 1] == Outcome::Full && merge.last_of(at + 1).is_none();
@@ -113,16 +113,17 @@ impl Shared {
         Ok(Page { rows, next_cursor: next_cursor.transpose()?, report: report.after(started.elapsed()) })
     }
 
-    /// Has some sources give up to `room` rows more: 0 is this node, the others are peers by their place.
+    /// Has some sources give more, 0 is this node, the others are peers by their place: peers up to `most` rows. This
+    /// node's own cost no message, and are there even if a peer takes all the time.
     async fn round(
         &self,
         asking: &Asking,
         wanted: &[usize],
-        room: usize,
+        most: usize,
         board: &mut Board,
     ) -> Result<(), Error> {
         let Board { up, merge, outcomes } = board;
-        let own_after = merge.last_of(0).cloned();
+        let (room, own_after) = (merge.room(), merge.last_of(0).cloned());
         let own = async {
             match wanted.contains(&0) {
                 true => self.own_rows(asking, room, own_after).await.map(Some),
@@ -131,7 +132,7 @@ impl Shared {
         };
         let peers = wanted.iter().copied().filter(|at| *at > 0);
         let asked = peers.map(|at| {
-            let asked = self.rows_of(asking, &up[at - 1], room, merge.last_of(at).cloned());
+            let asked = self.rows_of(asking, &up[at - 1], most, merge.last_of(at).cloned());
             asked.map(move |given| (at, given)).boxed()
         });
         let asked: Vec<_> = asked.collect();
@@ -216,7 +217,7 @@ impl Shared {
     }
 }
 
-/// Rows that each of so many sources is asked for first, when all are filled in the order of time and so have each a part
+/// Rows that each peer among so many sources is asked for first, when all are filled in the order of time and so have each a part
 /// of a page: twice the mean. One that has more of it is asked again.
 fn first_share(limit: usize, sources: usize) -> usize {
     (2 * limit).div_ceil(sources).max(FIRST_ROWS_MIN).min(limit)
