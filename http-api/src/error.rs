@@ -344,7 +344,9 @@ impl From<catalog::Error> for ApiError {
             Error::BadCursor => Self::bad_request("bad_cursor", error.to_string()),
             Error::Eval(_) => Self::bad_request("bad_filter", error.to_string()),
             Error::Sort(error) => error.into(),
-            Error::SortKeyTooLong { .. } => Self::bad_request("bad_sort", error.to_string()),
+            Error::SortKeyTooLong { .. } | Error::SortKeysTooLong { .. } => {
+                Self::bad_request("bad_sort", error.to_string())
+            }
             Error::Full => Self::full(),
             Error::Busy => Self::busy(),
             Error::Damaged(_) => Self::integrity(error),

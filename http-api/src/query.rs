@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use assetmesh_node::blocking::by_length;
 use assetmesh_node::catalog::{self, Gap, Query};
-use assetmesh_node::query::Question;
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
 use axum::extract::State;
@@ -40,7 +40,8 @@ pub(crate) async fn query(
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
-    let Wanted { query, allow_partial, scope } = wanted(uri.query(), &text)?;
+    let parsed = by_length(text.len(), move || wanted(uri.query(), &text)).await;
+    let Wanted { query, allow_partial, scope } = parsed.ok_or_else(broke_off)??;
     let page = match scope {
         Scope::Federation => everywhere(&app, query).await?,
         Scope::Local => here(&app, query, started).await?,
@@ -49,11 +50,19 @@ pub(crate) async fn query(
     if is_late && !allow_partial {
         return Err(ApiError::deadline().told_by_federation(&federation));
     }
-    let answer = Answer::new()
-        .documents("data", rows.iter().map(|asset| &asset.document))
-        .member("next_cursor", &next_cursor)?
-        .member("federation", &federation)?;
-    Ok(answer.send(StatusCode::OK))
+    let length = rows.iter().map(|asset| asset.document.as_bytes().len()).sum();
+    let write = move || {
+        let answer = Answer::new()
+            .documents("data", rows.iter().map(|asset| &asset.document))
+            .member("next_cursor", &next_cursor)?
+            .member("federation", &federation)?;
+        Ok(answer.send(StatusCode::OK))
+    };
+    by_length(length, write).await.ok_or_else(broke_off)?
+}
+
+fn broke_off() -> ApiError {
+    ApiError::internal("the thread that worked on a query broke off")
 }
 
 /// One page, of this node or of all.
@@ -66,9 +75,7 @@ struct Page {
 }
 
 async fn everywhere(app: &App, query: Query) -> Result<Page, ApiError> {
-    let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
-    let question = Question { filter, filter_text, sort, sort_text, limit, cursor, deadline };
-    let page = app.node.queries().find(question).await?;
+    let page = app.node.queries().find(query).await?;
     let federation = Federation::from(&page.report);
     Ok(Page { rows: page.rows, next_cursor: page.next_cursor, federation, is_late: page.report.is_late() })
 }

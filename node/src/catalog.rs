@@ -30,10 +30,11 @@ use assetmesh_protocol::document::{Document, ValueRef};
 use assetmesh_protocol::filter::{EvalError, SortError};
 use assetmesh_protocol::ids::{AssetId, AssetsDbId, RecordId};
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::Tasks;
 use crate::blobs::{Blobs, StoredBlob};
+use crate::blocking::{NotRead, Readers};
 use crate::storage::{self, OpenError, Purpose, Store, StoreConfig, StoreError};
 use cursor::Cursors;
 use fresh::Fresh;
@@ -132,6 +133,14 @@ pub enum Error {
         /// How long a sort key may be.
         bytes_max: usize,
     },
+    /// The sort keys of the rows of one page are too long to be kept at once.
+    #[error(
+        "the sort keys of this page are longer than {bytes_max} bytes together: ask for fewer rows, or sort by what is shorter"
+    )]
+    SortKeysTooLong {
+        /// How long they may be together.
+        bytes_max: usize,
+    },
     /// The disk is full. Nothing was changed.
     #[error("no space left on the disk")]
     Full,
@@ -175,6 +184,15 @@ impl From<StoreError> for Error {
             StoreError::Damaged(what) => Self::Damaged(what.to_string()),
             StoreError::Interrupted => Self::Busy,
             other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<NotRead> for Error {
+    fn from(why: NotRead) -> Self {
+        match why {
+            NotRead::Busy => Self::Busy,
+            NotRead::Stopped => Self::Stopped,
         }
     }
 }
@@ -226,7 +244,7 @@ struct Inner {
     blobs: Blobs,
     owner: Owner,
     cursors: Cursors,
-    readers: Arc<Semaphore>,
+    readers: Readers,
     threads_per_query: usize,
     damaged_rows: AtomicU64,
 }
@@ -262,7 +280,7 @@ impl Catalog {
         writer::start(tasks, store.clone(), inbox, (ledger, summary.clone()))?;
         summary.start(tasks, store.clone());
         let cursors = Cursors::new(owner.cursor_secret);
-        let readers = Arc::new(Semaphore::new(config.queries_at_once));
+        let readers = Readers::new(config.queries_at_once);
         let threads_per_query = config.threads_per_query.max(1);
         let damaged_rows = AtomicU64::new(0);
         let inner = Inner {

@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod blobs;
+pub mod blocking;
 pub mod catalog;
 pub mod clock;
 pub mod fetch;

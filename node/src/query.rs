@@ -21,10 +21,10 @@ pub(crate) use peers::Network;
 pub use report::{Counts, Missing, Report};
 pub use write::Changed;
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::ids::{AssetsDbId, NodeKey};
 use tokio::sync::mpsc;
 
@@ -60,7 +60,8 @@ pub struct Config {
     pub asked_at_once: usize,
     /// Questions of peers that are answered at once. 64: more are answered `Busy`, since they would only wait.
     pub answered_at_once: usize,
-    /// How long a name is looked for. 2 s, as for a query.
+    /// How long a name is looked for, and how long a change of a uri waits for all to say whether it is theirs. 2 s, as
+    /// for a query.
     pub lookup_within: Duration,
     /// How long others are waited for once an asset has been found. 300 ms: who else has it is good to know, and no
     /// reason to wait for a node that stalls.
@@ -70,8 +71,6 @@ pub struct Config {
     pub write_within: Duration,
     /// How long a member is down until it is no longer missed. A day.
     pub departed_after: Duration,
-    /// Bytes of descriptions in a page; then it ends early and another follows. 16 MiB: a thousand of 16 KiB.
-    pub page_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -84,7 +83,6 @@ impl Default for Config {
             others_within: Duration::from_millis(300),
             write_within: Duration::from_secs(5),
             departed_after: Duration::from_secs(24 * 3600),
-            page_bytes_max: 16 * 1024 * 1024,
         }
     }
 }
@@ -126,25 +124,6 @@ pub enum Error {
     /// The change does not fit a message to the owner.
     #[error("the change is too long to be handed to the owner of the asset")]
     ChangeTooLong,
-}
-
-/// A filter that is asked of the whole federation.
-#[derive(Debug)]
-pub struct Question {
-    /// Which assets.
-    pub filter: Filter,
-    /// The filter's text, as it is sent to others.
-    pub filter_text: String,
-    /// In which order; `None` is the order of record ids.
-    pub sort: Option<Sort>,
-    /// The sort's text, as it is sent to others; empty without a sort.
-    pub sort_text: String,
-    /// Rows in the page.
-    pub limit: usize,
-    /// Where the page before ended.
-    pub cursor: Option<String>,
-    /// How long it may take, at most [`DEADLINE_MAX`].
-    pub deadline: Duration,
 }
 
 /// One page of the federation's answer.
@@ -271,6 +250,20 @@ impl Shared {
         self.peers.penalise(peer.key, crate::swarm::Offence::Malformed).await;
         Outcome::Malformed
     }
+}
+
+/// The shortest and the longest pause before a busy peer is asked again: one answer of ours takes about as long.
+const PAUSES_MS: RangeInclusive<u64> = 20..=50;
+
+/// Pauses before a busy peer is asked again, as long as time is left behind them. Each is drawn, so that those who wait
+/// do not come back together.
+fn pauses(until: Instant) -> impl Iterator<Item = Duration> {
+    std::iter::from_fn(move || {
+        let (least, most) = PAUSES_MS.into_inner();
+        let drawn = least + uuid::Uuid::new_v4().as_u64_pair().1 % (most - least + 1);
+        let pause = Duration::from_millis(drawn);
+        (Instant::now() + pause < until).then_some(pause)
+    })
 }
 
 /// Silence within less time than this is not held against a peer.

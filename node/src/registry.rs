@@ -41,9 +41,10 @@ use assetmesh_protocol::registry::{
     Draft, EntryError, EntryId, NodeRecord, OwnerKey, PAYLOAD_BYTES_MAX, Patch, Payload, RecordKey, Verified,
     Verifier,
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::actor::Tasks;
+use crate::blocking::{NotRead, Readers};
 use crate::catalog::Catalog;
 use crate::identity::Identity;
 use crate::permits::Permits;
@@ -225,6 +226,15 @@ impl From<WriteError> for Error {
     }
 }
 
+impl From<NotRead> for Error {
+    fn from(why: NotRead) -> Self {
+        match why {
+            NotRead::Busy => Self::Busy,
+            NotRead::Stopped => Self::Stopped,
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
@@ -245,7 +255,7 @@ pub struct Registry {
 struct Inner {
     shared: Arc<Shared>,
     cursors: Cursors,
-    readers: Arc<Semaphore>,
+    readers: Readers,
 }
 
 /// What a registry stands on.
@@ -305,7 +315,7 @@ impl Registry {
             metrics: metrics.clone(),
             flush_every: config.flush_every,
         });
-        let readers = Arc::new(Semaphore::new(config.queries_at_once));
+        let readers = Readers::new(config.queries_at_once);
         peers.attach(Inlets { gossip, links, syncs, forwards });
         let permits = Permits::new();
         let shared = Arc::new(Shared { me, asks, view, peers, verifier, metrics, config, permits });

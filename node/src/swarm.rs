@@ -4,6 +4,7 @@
 mod actor;
 mod address;
 mod behaviour;
+mod busy;
 mod crowd;
 mod exchange;
 mod limits;
@@ -16,6 +17,7 @@ mod streams;
 mod tests;
 mod transport;
 
+pub(crate) use busy::while_busy;
 pub use limits::{
     ANSWER_BYTES_MAX, GOSSIP_BYTES_MAX, REQUEST_BYTES_MAX, SERVED_STREAMS_MAX, SERVED_STREAMS_PER_PEER_MAX,
     STREAMS_WAITING_MAX, answer_bytes_max, request_bytes_max,

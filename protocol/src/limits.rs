@@ -15,3 +15,7 @@ pub const FILE_FACT_BYTES_MAX: usize = 1024;
 
 /// Most rows in one page of a query, and the default.
 pub const PAGE_ROWS_MAX: usize = 1000;
+
+/// Bytes of descriptions, in their stored form, in one page of a query; then it ends early and another follows. A thousand
+/// of 16 KiB: a node that answers several clients at once has them all in memory.
+pub const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;

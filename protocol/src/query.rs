@@ -5,9 +5,11 @@ use uuid::Uuid;
 
 use crate::codec::{Decode, Encode, frames};
 use crate::ids::{AssetsDbId, RecordId};
+use crate::limits::DESCRIPTION_BYTES_MAX;
 
-/// Bytes of rows in one answer. A row that is longer than this comes alone.
-pub const ROWS_BYTES_MAX: usize = 1024 * 1024 - 4 * 1024;
+/// Bytes of rows in one answer, as many as fit a message: each answer to a sorted question may be a look at every row.
+/// A row that is longer than this comes alone.
+pub const ROWS_BYTES_MAX: usize = DESCRIPTION_BYTES_MAX;
 
 /// Bytes that stand around a row's description: its record id and a length.
 const ROW_FRAME_BYTES: usize = 16 + 8;
@@ -123,16 +125,16 @@ pub enum End {
     Whole,
     /// More; to be asked for behind the last row.
     More,
-    /// Rows may be lacking, and asking again is of no use now.
+    /// Rows are lacking, or may be.
     Partial(Shortfall),
 }
 
 /// Why rows may be lacking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Shortfall {
-    /// The time was up.
+    /// The time was up; asking again is of no use now.
     Deadline,
-    /// Some are damaged.
+    /// Some are damaged. Behind the last row there may be more, to be asked for; behind no row there are none.
     Damaged,
 }
 
@@ -327,7 +329,14 @@ mod tests {
     fn as_many_rows_as_an_answer_may_have_fit_it() {
         let row = Row::new(record(), vec![0; ROWS_BYTES_MAX - ROW_FRAME_BYTES]);
         assert_eq!(row.bytes(), ROWS_BYTES_MAX);
-        let answer = QueryAnswer::Rows { rows: vec![row], end: End::More };
+        let longest = Row::new(record(), vec![0; DESCRIPTION_BYTES_MAX]);
+        for row in [row, longest] {
+            let answer = QueryAnswer::Rows { rows: vec![row], end: End::Partial(Shortfall::Damaged) };
+            assert_eq!(QueryAnswer::decode(&answer.encode().unwrap()).unwrap(), answer);
+        }
+        let document = vec![0; ROWS_BYTES_MAX / crate::limits::PAGE_ROWS_MAX - ROW_FRAME_BYTES];
+        let rows = vec![Row::new(record(), document); crate::limits::PAGE_ROWS_MAX];
+        let answer = QueryAnswer::Rows { rows, end: End::Partial(Shortfall::Damaged) };
         assert_eq!(QueryAnswer::decode(&answer.encode().unwrap()).unwrap(), answer);
         let rows = vec![Row::new(record(), Vec::new()); crate::limits::PAGE_ROWS_MAX];
         let answer = QueryAnswer::Rows { rows, end: End::Whole };

@@ -111,6 +111,18 @@ async fn requests_are_counted_by_route_and_not_by_name() {
 }
 
 #[tokio::test]
+async fn every_figure_bears_the_name_of_the_program_once() {
+    let server = Server::start().await;
+    let text = String::from_utf8(server.get("/metrics").await.body).unwrap();
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(names.iter().any(|name| name.starts_with("assetmesh_catalog_assets ")), "{names:?}");
+    for name in names {
+        let rest = name.strip_prefix("assetmesh_");
+        assert!(rest.is_some_and(|rest| !rest.starts_with("assetmesh")), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn the_api_describes_itself_without_a_network() {
     let server = Server::start().await;
     let document = server.get("/openapi.json").await.json();

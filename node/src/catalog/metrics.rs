@@ -25,9 +25,9 @@ impl Collector for Metrics {
         let waiting = ConstGauge::new((inner.sender.max_capacity() - inner.sender.capacity()) as u64);
         let assets = ConstGauge::new(Catalog { inner }.assets().unwrap_or_default());
         let mut put = |name, help, metric: &dyn Encode| metric.put(&mut encoder, name, help);
-        put("assetmesh_catalog_assets", "Assets described on this node", &assets)?;
-        put("assetmesh_catalog_changes_waiting", "Changes that wait for the catalog writer", &waiting)?;
-        put("assetmesh_catalog_damage_met", "Damaged rows or pages met since the start", &damaged)
+        put("catalog_assets", "Assets described on this node", &assets)?;
+        put("catalog_changes_waiting", "Changes that wait for the catalog writer", &waiting)?;
+        put("catalog_damage_met", "Damaged rows or pages met since the start", &damaged)
     }
 }
 

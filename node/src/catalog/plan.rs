@@ -50,10 +50,20 @@ const SHORT: u64 = 128;
 /// A list that holds more than one row in this many is not worth its random reads: a scan is sequential.
 const DENSE: u64 = 4;
 
-/// Chooses where to look.
-pub(super) fn choose<P: Postings>(need: &Need, postings: &P) -> Result<Plan, P::Error> {
+/// How long a list may be.
+#[derive(Debug, Clone, Copy)]
+struct Enough {
+    /// One that can be read in row order, row by row.
+    streamed: u64,
+    /// One, or several together, that must be gathered first.
+    gathered: u64,
+}
+
+/// Chooses where to look. A `page` of so many rows in row order is done when it is full.
+pub(super) fn choose<P: Postings>(need: &Need, postings: &P, page: Option<usize>) -> Result<Plan, P::Error> {
     let worth = postings.rows() / DENSE;
-    for enough in [SHORT, worth] {
+    let gathered = page.map_or(worth, |page| worth.min(gather_worth(page as u64, postings.rows())));
+    for enough in [Enough { streamed: SHORT, gathered: SHORT }, Enough { streamed: worth, gathered }] {
         match cheapest(need, postings, enough)? {
             Choice::Nothing => return Ok(Plan::Empty),
             Choice::Sources { sources, .. } => return with_overflow(sources, postings),
@@ -63,13 +73,20 @@ pub(super) fn choose<P: Postings>(need: &Need, postings: &P) -> Result<Plan, P::
     Ok(Plan::Scan)
 }
 
+/// The longest list that is gathered for a page in row order. If one row in `n` is in the list, a scan reads `page * n` of
+/// them until the page is full, and a longer list means a shorter scan: the two meet where the list is as long as
+/// the root of `page * rows`. A key takes about a fourth of a row's time.
+fn gather_worth(page: u64, rows: u64) -> u64 {
+    page.saturating_mul(rows).isqrt().saturating_mul(2)
+}
+
 enum Choice {
     Nothing,
     Sources { sources: Vec<Source>, rows: u64 },
     TooMany,
 }
 
-fn cheapest<P: Postings>(need: &Need, postings: &P, enough: u64) -> Result<Choice, P::Error> {
+fn cheapest<P: Postings>(need: &Need, postings: &P, enough: Enough) -> Result<Choice, P::Error> {
     match need {
         Need::Nothing => Ok(Choice::Nothing),
         Need::Anything => Ok(Choice::TooMany),
@@ -99,7 +116,7 @@ fn cheapest<P: Postings>(need: &Need, postings: &P, enough: u64) -> Result<Choic
                         sum = sum.saturating_add(rows);
                     }
                 }
-                if sum > enough {
+                if all.len() > 1 && sum > enough.gathered {
                     return Ok(Choice::TooMany);
                 }
             }
@@ -108,10 +125,11 @@ fn cheapest<P: Postings>(need: &Need, postings: &P, enough: u64) -> Result<Choic
     }
 }
 
-fn one<P: Postings>(source: Option<Source>, postings: &P, enough: u64) -> Result<Choice, P::Error> {
+fn one<P: Postings>(source: Option<Source>, postings: &P, enough: Enough) -> Result<Choice, P::Error> {
     let Some(source) = source else {
         return Ok(Choice::TooMany);
     };
+    let enough = if matches!(source, Source::Run(_)) { enough.streamed } else { enough.gathered };
     let rows = postings.estimate(&source, enough.saturating_add(1))?;
     Ok(if rows > enough { Choice::TooMany } else { Choice::Sources { sources: vec![source], rows } })
 }
@@ -187,7 +205,7 @@ mod tests {
     fn the_shortest_list_of_a_conjunction_is_read() {
         let lists = lists(&[("a", "common", 20_000), ("b", "rare", 300)]);
         let need = Need::All(vec![equal("a", "common"), Need::Anything, equal("b", "rare")]);
-        assert_eq!(choose(&need, &lists).unwrap(), Plan::Stream(prefix("b", "rare")));
+        assert_eq!(choose(&need, &lists, None).unwrap(), Plan::Stream(prefix("b", "rare")));
     }
 
     #[test]
@@ -195,16 +213,30 @@ mod tests {
         let lists = lists(&[("a", "x", 10), ("b", "y", 300)]);
         let both = Need::Any(vec![equal("a", "x"), equal("b", "y")]);
         let sources = vec![Source::Run(prefix("a", "x")), Source::Run(prefix("b", "y"))];
-        assert_eq!(choose(&both, &lists).unwrap(), Plan::Gather(sources));
+        assert_eq!(choose(&both, &lists, None).unwrap(), Plan::Gather(sources));
         let open = Need::Any(vec![equal("a", "x"), Need::Anything]);
-        assert_eq!(choose(&open, &lists).unwrap(), Plan::Scan);
-        assert_eq!(choose(&Need::Any(vec![Need::Nothing]), &lists).unwrap(), Plan::Empty);
+        assert_eq!(choose(&open, &lists, None).unwrap(), Plan::Scan);
+        assert_eq!(choose(&Need::Any(vec![Need::Nothing]), &lists, None).unwrap(), Plan::Empty);
     }
 
     #[test]
     fn a_list_of_half_the_rows_is_not_worth_it() {
         let lists = lists(&[("a", "x", 50_000)]);
-        assert_eq!(choose(&equal("a", "x"), &lists).unwrap(), Plan::Scan);
+        assert_eq!(choose(&equal("a", "x"), &lists, None).unwrap(), Plan::Scan);
+    }
+
+    #[test]
+    fn for_a_page_in_row_order_a_list_is_gathered_only_if_that_is_less_than_a_scan_until_it_is_full() {
+        let lists = lists(&[("a", "x", 400), ("a", "y", 400)]);
+        let range = Need::Range { path: "n".to_owned(), low: None, high: None };
+        let both = Need::Any(vec![equal("a", "x"), equal("a", "y")]);
+        for (page, is_gathered) in [(None, true), (Some(1), false), (Some(1000), true)] {
+            for need in [&range, &both] {
+                let plan = choose(need, &lists, page).unwrap();
+                assert_eq!(matches!(plan, Plan::Gather(_)), is_gathered, "{need:?} {page:?}");
+            }
+            assert_eq!(choose(&equal("a", "x"), &lists, page).unwrap(), Plan::Stream(prefix("a", "x")));
+        }
     }
 
     #[test]
@@ -212,15 +244,15 @@ mod tests {
         let lists = lists(&[]);
         let id = AssetId::of(b"x");
         assert_eq!(
-            choose(&equal("asset_uri", "a:1-b"), &lists).unwrap(),
+            choose(&equal("asset_uri", "a:1-b"), &lists, None).unwrap(),
             Plan::Gather(vec![Source::Uri("a:1-b".to_owned())])
         );
         assert_eq!(
-            choose(&equal("asset_id", &id.to_string()), &lists).unwrap(),
+            choose(&equal("asset_id", &id.to_string()), &lists, None).unwrap(),
             Plan::Gather(vec![Source::Holders(id)])
         );
-        assert_eq!(choose(&equal("asset_id", ""), &lists).unwrap(), Plan::Scan);
-        assert_eq!(choose(&equal("asset_uri", ""), &lists).unwrap(), Plan::Scan);
+        assert_eq!(choose(&equal("asset_id", ""), &lists, None).unwrap(), Plan::Scan);
+        assert_eq!(choose(&equal("asset_uri", ""), &lists, None).unwrap(), Plan::Scan);
     }
 
     #[test]
@@ -228,6 +260,6 @@ mod tests {
         let mut lists = lists(&[("a", "x", 10)]);
         lists.lists.insert(index::overflow_prefix(), 2);
         let sources = vec![Source::Run(prefix("a", "x")), Source::Run(index::overflow_prefix())];
-        assert_eq!(choose(&equal("a", "x"), &lists).unwrap(), Plan::Gather(sources));
+        assert_eq!(choose(&equal("a", "x"), &lists, None).unwrap(), Plan::Gather(sources));
     }
 }

@@ -4,30 +4,31 @@
 mod select;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use assetmesh_protocol::filter::{Filter, Sort};
-use assetmesh_protocol::limits::PAGE_ROWS_MAX;
+use assetmesh_protocol::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
 use bytes::Bytes;
 
 use super::cursor::{Cursors, Position, SORT_KEY_BYTES_MAX};
 use super::plan::{self, Plan};
 use super::tables::{Lengths, Snapshot, View};
 use super::{Asset, Catalog, Error};
+use crate::blocking::Turn;
 use crate::storage;
 use select::{Question, Selection};
 
-/// What is asked of this node.
+/// What is asked of this node, or of the whole federation.
 #[derive(Debug)]
 pub struct Query {
     /// Which assets.
     pub filter: Filter,
-    /// The filter's text, which a cursor is bound to.
+    /// The filter's text, which a cursor is bound to and others are asked with.
     pub filter_text: String,
-    /// In which order; `None` is insertion order.
+    /// In which order; `None` is that of record ids: of one node, insertion order.
     pub sort: Option<Sort>,
-    /// The sort's text, which a cursor is bound to.
+    /// The sort's text, as the filter's; empty without a sort.
     pub sort_text: String,
     /// Rows in the page, at most [`PAGE_ROWS_MAX`].
     pub limit: usize,
@@ -94,7 +95,7 @@ impl Catalog {
         let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
         let after = cursor.map(|text| self.position(&filter_text, &sort_text, &text)).transpose()?;
         let (filter, sort) = (Arc::new(filter), sort.map(Arc::new));
-        let select = Select { filter, sort, limit, bytes_max: usize::MAX, after, deadline };
+        let select = Select { filter, sort, limit, bytes_max: PAGE_BYTES_MAX, after, deadline };
         let Selected { rows, more, gap } = self.select(select).await?;
         let last = rows.last().filter(|_| more).map(|(key, asset)| self.place(key.clone(), asset));
         let next_cursor =
@@ -129,29 +130,18 @@ impl Catalog {
     /// # Errors
     /// A filter or sort that fails on some document, `Busy`, and the store's own.
     pub async fn select(&self, query: Select) -> Result<Selected, Error> {
-        let deadline = Instant::now() + query.deadline;
-        let permit = tokio::time::timeout(query.deadline, Arc::clone(&self.inner.readers).acquire_owned());
-        let permit = permit.await.map_err(|_| Error::Busy)?.map_err(|_| Error::Stopped)?;
-        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let (catalog, stopped) = (self.clone(), Arc::clone(&stop.0));
-        let work = move || {
-            let _permit = permit;
-            catalog.answer(&query, deadline, &stopped)
-        };
-        let result = tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)?;
-        drop(stop);
-        result
+        let catalog = self.clone();
+        self.inner.readers.read(query.deadline, move |turn| catalog.answer(&query, turn)).await?
     }
 
-    fn answer(&self, query: &Select, deadline: Instant, stopped: &AtomicBool) -> Result<Selected, Error> {
+    fn answer(&self, query: &Select, turn: &Turn) -> Result<Selected, Error> {
         let question = Question {
             filter: &query.filter,
             sort: query.sort.as_deref(),
             limit: query.limit.clamp(1, PAGE_ROWS_MAX),
             after: query.after.as_ref(),
             owner: self.inner.owner.assets_db_id,
-            deadline,
-            stopped,
+            turn,
             enough: AtomicU64::new(u64::MAX),
         };
         let found = self.read_once(|snapshot| self.find_rows(snapshot, &question, query.bytes_max))?;
@@ -188,10 +178,12 @@ impl Catalog {
         question: &'q Question<'q>,
     ) -> Result<Selection<'q>, Error> {
         let view = &snapshot.view;
-        let plan = plan::choose(&question.filter.need(), &Lengths::of(snapshot)?)?;
+        let (first, is_late) = (question.first_row(view), || question.turn.is_over());
+        let lengths = Lengths::of(snapshot, first, &is_late)?;
+        let page = question.sort.is_none().then_some(question.limit);
+        let plan = plan::choose(&question.filter.need(), &lengths, page)?;
         tracing::debug!(?plan, "query planned");
         let mut selection = Selection::new(question);
-        let first = question.first_row(view);
         match &plan {
             Plan::Empty => {}
             Plan::Scan => selection.scan(view, first, self.inner.threads_per_query)?,
@@ -199,7 +191,7 @@ impl Catalog {
                 snapshot.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?
             }
             Plan::Gather(sources) => {
-                let numbers = snapshot.gather(sources, first)?;
+                let numbers = snapshot.gather(sources, first, || selection.goes_on(first))?;
                 view.each(&numbers, |number, bytes| selection.consider(number, bytes))?;
             }
         }
@@ -227,13 +219,4 @@ fn read(view: &View, selection: Selection<'_>, limit: usize, bytes_max: usize) -
     }
     let more = rows.len() < found;
     Ok(Selected { rows, more, gap })
-}
-
-/// Tells the reading thread that nobody waits any more.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

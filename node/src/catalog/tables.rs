@@ -2,6 +2,8 @@
 //! Reading a snapshot, finding candidates in it and changing it are in the files below.
 
 mod candidates;
+#[cfg(test)]
+mod test_damage;
 mod view;
 mod write;
 

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use assetmesh_protocol::filter::terms::Scalar;
+use assetmesh_protocol::limits::PAGE_BYTES_MAX;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::actor::Tasks;
 use crate::blobs;
+use crate::catalog::plan::{Postings, Source};
+use crate::catalog::tables::Lengths;
 
 /// A catalog in a folder of its own, with the blob store below it.
 struct Fixture {
@@ -195,6 +199,49 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
 }
 
 #[tokio::test]
+async fn a_page_ends_early_when_it_has_enough_bytes_and_the_next_goes_on() {
+    let fixture = Fixture::new();
+    let long = "x".repeat(1 << 20);
+    let made = PAGE_BYTES_MAX / long.len() + 3;
+    for n in 0..made {
+        let body = json!({"asset_name": format!("b{n:02}"), "asset_metadata": {"n": 1, "text": long}});
+        fixture.create(&body).await.unwrap();
+    }
+    let (mut names, mut cursor) = (Vec::new(), None);
+    for sort in ["", "asset_name"] {
+        for last in [false, true] {
+            let page =
+                fixture.catalog.query(query(&json!({"asset_metadata.n": 1}), sort, 1000, cursor)).await;
+            let page = page.unwrap();
+            let name = |asset: &Asset| row::text(asset.document.root(), "asset_name").to_owned();
+            names.extend(page.rows.iter().map(name));
+            assert!(
+                page.rows.iter().map(|row| row.document.as_bytes().len()).sum::<usize>() <= PAGE_BYTES_MAX
+            );
+            assert_eq!((page.gap, page.next_cursor.is_none()), (None, last));
+            cursor = page.next_cursor;
+        }
+        assert_eq!(std::mem::take(&mut names), (0..made).map(|n| format!("b{n:02}")).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn sort_keys_that_are_too_long_to_be_kept_are_refused_and_fewer_of_them_are_not() {
+    let fixture = Fixture::new();
+    let long = "x".repeat(1 << 20);
+    for n in 0..4 {
+        let body = json!({"asset_name": format!("b{n}"), "asset_metadata": {"n": n, "text": long}});
+        fixture.create(&body).await.unwrap();
+    }
+    let sort = ["asset_metadata.text"; 12].join(",");
+    let refused = fixture.catalog.query(query(&json!({}), &sort, 1000, None)).await;
+    assert!(matches!(refused, Err(Error::SortKeysTooLong { .. })));
+    let first = query(&json!({"asset_metadata.n": {"$lte": 1}}), &sort, 2, None);
+    let page = fixture.catalog.query(first).await.unwrap();
+    assert_eq!((page.rows.len(), page.gap, page.next_cursor), (2, None, None));
+}
+
+#[tokio::test]
 async fn a_cursor_of_another_question_is_refused() {
     let fixture = Fixture::new();
     for name in ["a", "b"] {
@@ -218,6 +265,39 @@ async fn a_deadline_leaves_a_gap_and_says_so() {
     match fixture.catalog.query(late).await {
         Ok(page) => assert_eq!(page.gap, Some(Gap::Deadline)),
         Err(error) => assert!(matches!(error, Error::Busy), "{error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_later_page_reads_no_keys_of_rows_before_it_and_all_end_when_they_are_told() {
+    let fixture = Fixture::new();
+    for at in 0..40 {
+        let body = json!({"asset_name": format!("n{at}"), "asset_metadata": {"tag": "x", "n": at}});
+        fixture.create(&body).await.unwrap();
+    }
+    let snapshot = Snapshot::take(&fixture.catalog.inner.store, &fixture.catalog.inner.fresh).unwrap();
+    let run = Source::Run(index::equals_prefix("asset_metadata.tag", &Scalar::String("x".to_owned())));
+    let (low, high) = index::range_bounds("asset_metadata.n", None, None);
+    let range = Source::Range(low, high);
+    for (sources, first, most, expect) in [
+        (vec![run.clone()], 0, usize::MAX, (0..40, 40)),
+        (vec![run.clone()], 30, usize::MAX, (30..40, 10)),
+        // Values come in an order of their own.
+        (vec![range.clone()], 30, usize::MAX, (30..40, 40)),
+        (vec![run.clone()], 0, 5, (0..5, 5)),
+        (vec![run.clone(), range.clone()], 0, 5, (0..5, 6)),
+    ] {
+        let mut read = 0;
+        let numbers = snapshot.gather(&sources, first, || {
+            read += 1;
+            read < most
+        });
+        assert_eq!((numbers.unwrap(), read), (expect.0.collect(), expect.1), "{sources:?} {first} {most}");
+    }
+    for (first, late, expect) in [(0, false, 40), (30, false, 10), (0, true, 4)] {
+        let is_late = || late;
+        let lengths = Lengths::of(&snapshot, first, &is_late).unwrap();
+        assert_eq!(lengths.estimate(&run, 1000).unwrap(), expect, "{first} {late}");
     }
 }
 

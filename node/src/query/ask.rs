@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assetmesh_protocol::filter::{Filter, Sort};
-use assetmesh_protocol::limits::PAGE_ROWS_MAX;
-use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal};
+use assetmesh_protocol::limits::{PAGE_BYTES_MAX, PAGE_ROWS_MAX};
+use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal, Shortfall};
 use assetmesh_protocol::summary::Probe;
 use futures_util::{FutureExt, StreamExt, stream};
 
@@ -15,12 +15,13 @@ use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{DEADLINE_MAX, Error, Page, Queries, Question, Report, Shared, question_id};
-use crate::catalog::{Position, Select};
-use crate::swarm::Service;
+use super::{DEADLINE_MAX, Error, Page, Queries, Report, Shared, pauses, question_id};
+use crate::blocking::by_length;
+use crate::catalog::{Position, Query, Select};
+use crate::swarm::{Service, while_busy};
 
-/// Answers up to this many bytes are checked on the task that has them; longer ones on a thread that may block.
-const CHECKED_HERE_MAX: usize = 32 * 1024;
+/// Rows that are asked for at least: fewer save less than another round costs.
+const FIRST_ROWS_MIN: usize = 64;
 
 /// What an answer may take to travel and be checked: a tenth of the time there is, within bounds.
 const MARGIN_MIN: Duration = Duration::from_millis(2);
@@ -35,7 +36,6 @@ struct Asking {
     sort: Option<Arc<Sort>>,
     sort_text: String,
     deadline: Instant,
-    page_bytes_max: usize,
 }
 
 /// Where a question stands: source 0 is this node, the others are the peers that are up, in their order.
@@ -50,19 +50,20 @@ struct Board {
 type Given = (Vec<Placed>, bool, Outcome);
 
 impl Queries {
-    /// The assets of all members that match, page by page. The page is whole if its report is complete.
+    /// The assets of all members that match, page by page, within [`DEADLINE_MAX`]. The page is whole if its report is
+    /// complete.
     ///
     /// # Errors
     /// What this node's own part fails with: a bad cursor, a filter or sort that fails on an asset, `Busy`, the store.
-    pub async fn find(&self, question: Question) -> Result<Page, Error> {
-        self.shared.find(question).await
+    pub async fn find(&self, query: Query) -> Result<Page, Error> {
+        self.shared.find(query).await
     }
 }
 
 impl Shared {
-    async fn find(&self, question: Question) -> Result<Page, Error> {
+    async fn find(&self, query: Query) -> Result<Page, Error> {
         let started = Instant::now();
-        let Question { filter, filter_text, sort, sort_text, limit, cursor, deadline } = question;
+        let Query { filter, filter_text, sort, sort_text, limit, cursor, deadline } = query;
         let after = match cursor {
             Some(text) => Some(self.catalog.position(&filter_text, &sort_text, &text)?),
             None => None,
@@ -74,7 +75,6 @@ impl Shared {
             sort: sort.map(Arc::new),
             sort_text,
             deadline: started + deadline.min(DEADLINE_MAX),
-            page_bytes_max: self.config.page_bytes_max,
         };
         let probe = Probe::of(&asking.filter.need());
         let parted = self.parted(self.peers.others(), &probe);
@@ -83,15 +83,17 @@ impl Shared {
         let sources = up.len() + 1;
         let mut board = Board {
             up,
-            merge: Merge::new(limit, asking.page_bytes_max, sources, after.as_ref()),
+            merge: Merge::new(limit, PAGE_BYTES_MAX, sources, after.as_ref()),
             outcomes: vec![Outcome::Full; sources],
         };
+        let mut first = asking.sort.is_none().then(|| first_share(limit, sources));
         loop {
             let wanted = board.merge.advance();
             if wanted.is_empty() {
                 break;
             }
-            self.round(&asking, &wanted, &mut board).await?;
+            let most = first.take().unwrap_or_else(|| board.merge.room());
+            self.round(&asking, &wanted, most, &mut board).await?;
         }
         let Board { up, merge, outcomes } = board;
         let gave_nothing = |at: usize| outcomes[at + 1] == Outcome::Full && merge.last_of(at + 1).is_none();
@@ -111,11 +113,17 @@ impl Shared {
         Ok(Page { rows, next_cursor: next_cursor.transpose()?, report: report.after(started.elapsed()) })
     }
 
-    /// Has some sources give more: 0 is this node, the others are peers by their place.
-    async fn round(&self, asking: &Asking, wanted: &[usize], board: &mut Board) -> Result<(), Error> {
+    /// Has some sources give more, 0 is this node, the others are peers by their place: peers up to `most` rows. This
+    /// node's own cost no message, and are there even if a peer takes all the time.
+    async fn round(
+        &self,
+        asking: &Asking,
+        wanted: &[usize],
+        most: usize,
+        board: &mut Board,
+    ) -> Result<(), Error> {
         let Board { up, merge, outcomes } = board;
-        let room = merge.room();
-        let own_after = merge.last_of(0).cloned();
+        let (room, own_after) = (merge.room(), merge.last_of(0).cloned());
         let own = async {
             match wanted.contains(&0) {
                 true => self.own_rows(asking, room, own_after).await.map(Some),
@@ -124,16 +132,20 @@ impl Shared {
         };
         let peers = wanted.iter().copied().filter(|at| *at > 0);
         let asked = peers.map(|at| {
-            let asked = self.rows_of(asking, &up[at - 1], room, merge.last_of(at).cloned());
+            let asked = self.rows_of(asking, &up[at - 1], most, merge.last_of(at).cloned());
             asked.map(move |given| (at, given)).boxed()
         });
         let asked: Vec<_> = asked.collect();
         let asked = stream::iter(asked).buffer_unordered(self.config.asked_at_once).collect::<Vec<_>>();
-        let (own, given) = tokio::join!(own, asked);
-        let given = own?.map(|own| (0, own)).into_iter().chain(given);
-        for (at, (rows, more, outcome)) in given {
+        let asked = async { Ok(asked.await) };
+        // Without this node's own part there is no page, so nobody is waited for when it fails.
+        let (own, given) = tokio::try_join!(own, asked)?;
+        for (at, (rows, more, outcome)) in own.map(|own| (0, own)).into_iter().chain(given) {
             merge.give(at, rows, more);
-            outcomes[at] = outcome;
+            // What was lacking in an earlier answer is still lacking.
+            if outcome != Outcome::Full {
+                outcomes[at] = outcome;
+            }
         }
         Ok(())
     }
@@ -143,7 +155,7 @@ impl Shared {
             filter: Arc::clone(&asking.filter),
             sort: asking.sort.clone(),
             limit,
-            bytes_max: asking.page_bytes_max,
+            bytes_max: PAGE_BYTES_MAX,
             after,
             deadline: asking.left(),
         };
@@ -157,11 +169,25 @@ impl Shared {
 
     /// What a peer has behind a place. A peer that cannot give it has no more.
     async fn rows_of(&self, asking: &Asking, peer: &Known, limit: usize, after: Option<Position>) -> Given {
-        let begun = Instant::now();
-        let asked = self.ask_rows(asking, peer, limit, after).await;
-        let rows = asked.as_ref().map_or(0, |(rows, ..)| rows.len());
-        self.yields().gave(peer.key, rows, begun.elapsed());
-        asked.unwrap_or_else(|outcome| (Vec::new(), false, outcome))
+        let nothing = |outcome| (Vec::new(), false, outcome);
+        if asking.left().is_zero() {
+            return nothing(Outcome::TimedOut);
+        }
+        let ask = || async {
+            let begun = Instant::now();
+            match self.ask_rows(asking, peer, limit, after.as_ref()).await {
+                Ok(given) => {
+                    self.yields().gave(peer.key, given.0.len(), begun.elapsed());
+                    Some(given)
+                }
+                Err(Outcome::Busy | Outcome::NotSent) => None,
+                Err(outcome) => {
+                    self.yields().failed(peer.key);
+                    Some(nothing(outcome))
+                }
+            }
+        };
+        while_busy(pauses(asking.deadline), ask).await.unwrap_or_else(|| nothing(Outcome::Busy))
     }
 
     async fn ask_rows(
@@ -169,16 +195,12 @@ impl Shared {
         asking: &Asking,
         peer: &Known,
         limit: usize,
-        after: Option<Position>,
+        after: Option<&Position>,
     ) -> Result<Given, Outcome> {
         let left = asking.left();
-        if left.is_zero() {
-            return Err(Outcome::TimedOut);
-        }
-        let body =
-            asking.body(limit, after.as_ref()).ok_or(Outcome::Failed("the question is too long to send"))?;
+        let body = asking.body(limit, after).ok_or(Outcome::Failed("the question is too long to send"))?;
         let (answer, attempt) = self.ask(peer, Service::Query, body, left).await?;
-        match asking.checked(peer, limit, after, answer).await {
+        match asking.checked(peer, limit, after.cloned(), answer).await {
             Ok(given) => {
                 attempt.end(Verdict::Good);
                 Ok(given)
@@ -193,6 +215,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Rows that each peer among so many sources is asked for first, when all are filled in the order of time and so have each a part
+/// of a page: twice the mean. One that has more of it is asked again.
+fn first_share(limit: usize, sources: usize) -> usize {
+    (2 * limit).div_ceil(sources).max(FIRST_ROWS_MIN).min(limit)
 }
 
 /// Why an answer gives no rows.
@@ -229,16 +257,13 @@ impl Asking {
         answer: Vec<u8>,
     ) -> Result<Given, Fault> {
         let (filter, sort, owner) = (Arc::clone(&self.filter), self.sort.clone(), peer.id);
-        let is_long = answer.len() > CHECKED_HERE_MAX;
+        let length = answer.len();
         let check = move || {
             let expected =
                 Expected { owner, filter: &filter, sort: sort.as_deref(), limit, after: after.as_ref() };
             given(&expected, &answer)
         };
-        if !is_long {
-            return check();
-        }
-        let checked = tokio::task::spawn_blocking(check).await;
+        let checked = by_length(length, check).await;
         checked.unwrap_or(Err(Fault::Refused(Outcome::Failed("this node is stopping"))))
     }
 }
@@ -248,11 +273,14 @@ fn given(expected: &Expected<'_>, answer: &[u8]) -> Result<Given, Fault> {
     match QueryAnswer::decode(answer) {
         Ok(QueryAnswer::Rows { rows, end }) => {
             let placed = check::rows(expected, rows, end).map_err(Fault::Lie)?;
-            let outcome = match end {
-                End::Whole | End::More => Outcome::Full,
-                End::Partial(shortfall) => Outcome::Partial(shortfall),
+            let (more, outcome) = match end {
+                End::Whole => (false, Outcome::Full),
+                End::More => (true, Outcome::Full),
+                End::Partial(why @ Shortfall::Deadline) => (false, Outcome::Partial(why)),
+                // Healthy rows may follow those that it gave.
+                End::Partial(why @ Shortfall::Damaged) => (!placed.is_empty(), Outcome::Partial(why)),
             };
-            Ok((placed, end == End::More, outcome))
+            Ok((placed, more, outcome))
         }
         Ok(QueryAnswer::Refused(QueryRefusal::Busy)) => refused(Outcome::Busy),
         Ok(QueryAnswer::Refused(QueryRefusal::BadQuestion(_))) => {

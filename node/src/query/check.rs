@@ -75,7 +75,7 @@ pub(super) fn rows(expected: &Expected<'_>, rows: Vec<Row>, end: End) -> Result<
             return Err(Lie::NoMatch);
         }
         let key = match expected.sort {
-            Some(sort) => Bytes::copy_from_slice(sort.key(root).map_err(|_| Lie::NoMatch)?.as_bytes()),
+            Some(sort) => Bytes::from(sort.key(root).map_err(|_| Lie::NoMatch)?.into_bytes()),
             None => Bytes::new(),
         };
         let place = Position { key, record: asset.record, owner: expected.owner };

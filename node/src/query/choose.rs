@@ -8,6 +8,8 @@ use std::time::Duration;
 use assetmesh_protocol::ids::NodeKey;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::DEADLINE_MAX;
+
 /// Members that one question goes to.
 pub(super) const ASKED_MAX: usize = 64;
 /// Of which so many are taken without regard to what they gave.
@@ -43,6 +45,11 @@ impl Yields {
         } else if self.of.len() < PEERS_MAX {
             self.of.insert(peer, now);
         }
+    }
+
+    /// Notes that no acceptable answer came: as if it had given nothing in all the time there is, however soon it failed.
+    pub(super) fn failed(&mut self, peer: NodeKey) {
+        self.gave(peer, 0, DEADLINE_MAX);
     }
 
     /// Whether each of these is asked. `question` picks the few others: the same for all pages of one question.

@@ -13,9 +13,9 @@ use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{Error, Queries, Report, Shared, question_id};
+use super::{Error, Queries, Report, Shared, pauses, question_id};
 use crate::catalog::Asset;
-use crate::swarm::Service;
+use crate::swarm::{Service, while_busy};
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,8 @@ impl Queries {
     /// # Errors
     /// `NotFound`, and the catalog's own.
     pub async fn look(&self, key: &str, place: &Place) -> Result<Found, Error> {
-        let Holders { holders, report } = self.shared.holders(key, place).await?;
+        let little = self.shared.config.others_within;
+        let Holders { holders, report } = self.shared.holders(key, place, little).await?;
         let also_at = others(&holders, 1);
         match holders.into_iter().next() {
             Some(Holder { asset, .. }) => Ok(Found { asset, also_at, report }),
@@ -98,8 +99,9 @@ fn text(asset: &Asset, member: &str) -> String {
 }
 
 impl Shared {
-    /// Who has an asset of this name: this node first, then the oldest.
-    pub(super) async fn holders(&self, key: &str, place: &Place) -> Result<Holders, Error> {
+    /// Who has an asset of this name: this node first, then the oldest. Once somebody has it, the rest is waited for
+    /// only a `little`.
+    pub(super) async fn holders(&self, key: &str, place: &Place, little: Duration) -> Result<Holders, Error> {
         let started = Instant::now();
         let is_own = |id: &str| self.own.id.to_string() == id;
         let here = match place {
@@ -116,22 +118,23 @@ impl Shared {
             Place::Anywhere => self.peers.others(),
         };
         let mut report = Report::begin(&self.own, &Outcome::Full);
-        let elsewhere = self.elsewhere(key, others, here.is_some(), &mut report).await;
+        let until = if here.is_some() { little } else { self.config.lookup_within };
+        let elsewhere = self.elsewhere(key, others, (until, little), &mut report).await;
         let own = here.map(|asset| Holder { asset, peer: None });
         let holders = own.into_iter().chain(elsewhere).collect();
         Ok(Holders { holders, report: report.after(started.elapsed()) })
     }
 
-    /// Asks all that are up. Once somebody has it, the rest is waited for only a little.
+    /// Asks all that are up.
     async fn elsewhere(
         &self,
         key: &str,
         others: Vec<Known>,
-        is_here: bool,
+        (until, little): (Duration, Duration),
         report: &mut Report,
     ) -> Vec<Holder> {
-        let super::Config { lookup_within: within, others_within: little, .. } = self.config;
-        let mut deadline = Instant::now() + if is_here { little } else { within };
+        let within = self.config.lookup_within;
+        let mut deadline = Instant::now() + until;
         let Parted { up, rest, .. } = self.parted(others, &Probe::of_name(key));
         for (peer, outcome) in &rest {
             report.add(peer, outcome);
@@ -141,12 +144,7 @@ impl Shared {
         let mut silent: Vec<Option<&Known>> = up.iter().map(Some).collect();
         let asked = up.iter().enumerate().map(|(at, peer)| {
             let body = body.clone();
-            let looked = async move {
-                match body {
-                    Ok(body) => self.look_at(key, peer, body, within).await,
-                    Err(outcome) => Err(outcome),
-                }
-            };
+            let looked = async move { self.look_patiently(key, peer, &body?, within).await };
             looked.map(move |looked| (at, looked)).boxed()
         });
         let asked: Vec<_> = asked.collect();
@@ -170,6 +168,22 @@ impl Shared {
         }
         found.sort_by_key(|holder| (holder.asset.record, holder.peer.as_ref().map(|peer| peer.id)));
         found
+    }
+
+    async fn look_patiently(
+        &self,
+        key: &str,
+        peer: &Known,
+        body: &[u8],
+        within: Duration,
+    ) -> Result<Option<Asset>, Outcome> {
+        let until = Instant::now() + within;
+        let ask = || async {
+            let left = until.saturating_duration_since(Instant::now());
+            let looked = self.look_at(key, peer, body.to_vec(), left).await;
+            (!matches!(looked, Err(Outcome::Busy | Outcome::NotSent))).then_some(looked)
+        };
+        while_busy(pauses(until), ask).await.unwrap_or(Err(Outcome::Busy))
     }
 
     async fn look_at(

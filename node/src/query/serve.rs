@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::peers::Standing;
 use super::{DEADLINE_MAX, RemoteWrites, Shared};
+use crate::blocking::by_length;
 use crate::catalog::{self, Gap, Position, Select, Selected};
 use crate::swarm::{Offence, Request};
 
@@ -92,7 +93,9 @@ pub(super) async fn find(shared: &Shared, ask: FindAsk, came: Instant) -> Result
     if limit == 0 || limit > PAGE_ROWS_MAX {
         return Err(bad(&format_args!("the limit is not between 1 and {PAGE_ROWS_MAX}")));
     }
-    let filter = Filter::parse_json(ask.filter.as_bytes()).map_err(|error| bad(&error))?;
+    let (length, text) = (ask.filter.len(), ask.filter);
+    let filter = by_length(length, move || Filter::parse_json(text.as_bytes())).await;
+    let filter = filter.ok_or(QueryRefusal::Failed)?.map_err(|error| bad(&error))?;
     let sort = match ask.sort.as_str() {
         "" => None,
         text => Some(Arc::new(Sort::parse(text).map_err(|error| bad(&error))?)),
@@ -113,7 +116,11 @@ pub(super) async fn find(shared: &Shared, ask: FindAsk, came: Instant) -> Result
     match shared.catalog.select(select).await {
         Ok(selected) => Ok(packed(selected)),
         Err(catalog::Error::Busy | catalog::Error::Stopped) => Err(QueryRefusal::Busy),
-        Err(error @ (catalog::Error::Eval(_) | catalog::Error::Sort(_))) => Err(bad(&error)),
+        Err(
+            error @ (catalog::Error::Eval(_)
+            | catalog::Error::Sort(_)
+            | catalog::Error::SortKeysTooLong { .. }),
+        ) => Err(bad(&error)),
         Err(error) => {
             tracing::warn!(%error, "a peer's question failed here");
             Err(QueryRefusal::Failed)

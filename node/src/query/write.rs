@@ -6,12 +6,13 @@ use assetmesh_protocol::asset::Patch;
 use assetmesh_protocol::ids::RecordId;
 use assetmesh_protocol::limits::ASSET_URI_BYTES_MAX;
 use assetmesh_protocol::query::{AssetChange, WriteAnswer, WriteAsk, WriteRefusal};
+use uuid::Uuid;
 
 use super::check::Lie;
-use super::look::{Holders, Place, others};
+use super::look::{Holder, Holders, Place, others};
 use super::peers::Known;
 use super::report::Outcome;
-use super::{Error, Queries, Report, Shared, Verdict, question_id};
+use super::{Config, Error, Queries, Report, Shared, Verdict, question_id};
 use crate::catalog;
 use crate::swarm::Service;
 
@@ -57,16 +58,24 @@ impl Shared {
                 here => return Ok(here?),
             }
         }
-        let Holders { holders, report } = self.holders(key, place).await?;
+        // One record has one owner; of a uri, whoever has not answered yet may be another.
+        let is_of_one = Uuid::try_parse(key).is_ok();
+        let Config { lookup_within, others_within, .. } = self.config;
+        let little = if is_of_one { others_within } else { lookup_within };
+        let Holders { holders, report } = self.holders(key, place, little).await?;
         let report = Box::new(report);
+        let nobody_answers = |report: Box<Report>| {
+            let reason = format!("no full answer from {}", report.missing_line());
+            Error::OwnerUnreachable { reason, report }
+        };
         if holders.len() > 1 {
             return Err(Error::Ambiguous(others(&holders, 0)));
         }
         match holders.into_iter().next() {
             None if report.complete => Err(Error::NotFound(report)),
-            None => {
-                let reason = format!("no full answer from {}", report.missing_line());
-                Err(Error::OwnerUnreachable { reason, report })
+            None => Err(nobody_answers(report)),
+            Some(Holder { peer: Some(_), .. }) if report.is_late() && !is_of_one => {
+                Err(nobody_answers(report))
             }
             Some(holder) => match holder.peer {
                 // It has come here meanwhile.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::{Bad, Shared};
 use super::sync::{Ask, Session};
-use crate::swarm::{Error, LinkEvent, Offence, Service};
+use crate::swarm::{Error, LinkEvent, Offence, Service, while_busy};
 
 /// Sessions at one time. 4: a silent peer holds up no other, and a node that joins asks few at once.
 const SESSIONS_MAX: usize = 4;
@@ -26,8 +26,8 @@ const STEP_WITHIN: Duration = Duration::from_secs(10);
 const SESSION_WITHIN: Duration = Duration::from_secs(120);
 /// Time before a busy peer is asked again.
 const BUSY_WAIT: Duration = Duration::from_millis(300);
-/// How often in a row a peer may be busy.
-const BUSY_MAX: u32 = 10;
+/// How often in a row it is asked again.
+const BUSY_MAX: usize = 10;
 /// Time before a session that broke off is begun again; it doubles. A link that has just come up may not carry
 /// requests yet.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -187,22 +187,23 @@ async fn session(shared: &Shared, peer: NodeKey) -> Result<usize, Error> {
 async fn step(shared: &Shared, peer: NodeKey, ask: Ask) -> Result<SyncAnswer<Envelope>, Error> {
     let ask = ask.map(|record: Arc<Verified>| record.envelope().clone());
     let body = ask.encode().map_err(|error| Error::BadAnswer(error.to_string()))?;
-    for _ in 0..BUSY_MAX {
+    let ask = || async {
         let answer = shared.peers.request(peer, Service::Registry, body.clone(), STEP_WITHIN).await;
         let answer = match answer {
-            Err(Error::Busy | Error::NotSent) => None,
-            answer => Some(SyncAnswer::decode(&answer?)),
+            Ok(answer) => SyncAnswer::decode(&answer),
+            Err(Error::Busy | Error::NotSent) => return None,
+            Err(error) => return Some(Err(error)),
         };
         match answer {
-            None | Some(Ok(SyncAnswer::Busy)) => tokio::time::sleep(BUSY_WAIT).await,
-            Some(Ok(answer)) => return Ok(answer),
-            Some(Err(error)) => {
+            Ok(SyncAnswer::Busy) => None,
+            Ok(answer) => Some(Ok(answer)),
+            Err(error) => {
                 shared.peers.penalise(peer, Offence::Malformed).await;
-                return Err(Error::BadAnswer(error.to_string()));
+                Some(Err(Error::BadAnswer(error.to_string())))
             }
         }
-    }
-    Err(Error::Busy)
+    };
+    while_busy(std::iter::repeat_n(BUSY_WAIT, BUSY_MAX), ask).await.unwrap_or(Err(Error::Busy))
 }
 
 async fn verified(

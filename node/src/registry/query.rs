@@ -2,8 +2,7 @@
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::limits::PAGE_ROWS_MAX;
@@ -11,6 +10,7 @@ use assetmesh_protocol::limits::PAGE_ROWS_MAX;
 use super::cursor::{Cursors, SORT_KEY_BYTES_MAX};
 use super::view::{Entry, View};
 use super::{Error, Registry, actor};
+use crate::blocking::Turn;
 
 /// Entries between two looks at the clock.
 const ENTRIES_PER_TICK: usize = 64;
@@ -60,20 +60,10 @@ impl Registry {
     /// # Errors
     /// A bad cursor, a filter or sort that fails on some entry, and `Busy` when too many read already.
     pub async fn page(&self, query: Query) -> Result<Page, Error> {
-        let deadline = Instant::now() + query.deadline;
-        let permit = tokio::time::timeout(query.deadline, Arc::clone(&self.inner.readers).acquire_owned());
-        let permit = permit.await.map_err(|_| Error::Busy)?.map_err(|_| Error::Stopped)?;
-        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let (view, cursors) = (self.inner.shared.view(), self.inner.cursors.clone());
-        let stopped = Arc::clone(&stop.0);
-        let work = move || {
-            let _permit = permit;
-            let late = || stopped.load(Ordering::Relaxed) || Instant::now() >= deadline;
-            answer(&view, &cursors, &query, late)
-        };
-        let page = tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)?;
-        drop(stop);
-        page
+        let within = query.deadline;
+        let inner = Arc::clone(&self.inner);
+        let read = move |turn: &Turn| answer(&inner.shared.view(), &inner.cursors, &query, turn);
+        self.inner.readers.read(within, read).await?
     }
 }
 
@@ -100,7 +90,7 @@ impl PartialEq for Found {
 
 impl Eq for Found {}
 
-fn answer(view: &View, cursors: &Cursors, query: &Query, late: impl Fn() -> bool) -> Result<Page, Error> {
+fn answer(view: &View, cursors: &Cursors, query: &Query, turn: &Turn) -> Result<Page, Error> {
     let question = Cursors::question(&query.filter_text, &query.sort_text);
     let after = match &query.cursor {
         Some(text) => Some(cursors.open(question, text).ok_or(Error::BadCursor)?),
@@ -109,7 +99,7 @@ fn answer(view: &View, cursors: &Cursors, query: &Query, late: impl Fn() -> bool
     let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
     let (mut first, mut is_complete) = (BinaryHeap::new(), true);
     for (number, entry) in view.entries(actor::now_ms()).enumerate() {
-        if number.is_multiple_of(ENTRIES_PER_TICK) && late() {
+        if number.is_multiple_of(ENTRIES_PER_TICK) && turn.is_over() {
             is_complete = false;
             break;
         }
@@ -145,13 +135,4 @@ fn place(query: &Query, entry: &Entry) -> Result<Option<Place>, Error> {
         None => Vec::new(),
     };
     Ok(Some(Place { key, created_ms: entry.created_ms(), id: entry.id().to_string() }))
-}
-
-/// Tells the reading thread that nobody waits any more.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -27,7 +27,7 @@ pub const fn request_bytes_max(service: Service) -> usize {
     }
 }
 
-/// Longest answer of a service, in bytes: a page of rows has about a MiB, but one row may be longer.
+/// Longest answer of a service, in bytes: as many rows as a description may be long, or one row alone.
 #[must_use]
 pub const fn answer_bytes_max(service: Service) -> usize {
     match service {

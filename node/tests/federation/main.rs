@@ -1,4 +1,6 @@
 //! Federations of whole nodes in one process.
 
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod pruning;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use assetmesh_node::query::{Error, Page, Place, Question};
+use assetmesh_node::query::{Error, Page, Place};
 use assetmesh_node::{Config, Node, catalog, fetch, swarm};
 use assetmesh_protocol::asset::{Draft, FileFacts};
 use assetmesh_protocol::document::Document;
@@ -16,16 +16,16 @@ use tempfile::TempDir;
 
 const NODES: usize = 20;
 /// What nothing here should take, however busy the machine is.
-const WITHIN: Duration = Duration::from_secs(120);
+pub(super) const WITHIN: Duration = Duration::from_secs(120);
 /// A second is promised. Debug builds on a busy machine are given more.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
 
-struct Member {
+pub(super) struct Member {
     node: Node,
     folder: TempDir,
 }
 
-fn start(folder: TempDir, others: &[Member]) -> Member {
+pub(super) fn start(folder: TempDir, others: &[Member]) -> Member {
     let known = others.iter().flat_map(|other| other.node.swarm().listen_addrs());
     let config = Config {
         data_dir: folder.path().to_owned(),
@@ -42,7 +42,11 @@ fn start(folder: TempDir, others: &[Member]) -> Member {
 }
 
 impl Member {
-    async fn create(&self, name: &str, metadata: &Value) {
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(super) async fn create(&self, name: &str, metadata: &Value) {
         let body = json!({"asset_name": name, "asset_version": {"version": "1", "tag": "t"},
             "asset_metadata": metadata});
         let draft = Draft::external(&Document::from_value(&body).unwrap()).unwrap();
@@ -50,7 +54,7 @@ impl Member {
     }
 
     async fn find(&self, filter: &Value, limit: usize, cursor: Option<String>) -> Page {
-        let question = Question {
+        let question = catalog::Query {
             filter: Filter::parse(filter).unwrap(),
             filter_text: filter.to_string(),
             sort: None,
@@ -63,7 +67,12 @@ impl Member {
     }
 
     /// Asks until an answer is as it should be.
-    async fn until(&self, filter: &Value, within: Duration, is_it: impl Fn(&Page) -> bool) -> (Page, u32) {
+    pub(super) async fn until(
+        &self,
+        filter: &Value,
+        within: Duration,
+        is_it: impl Fn(&Page) -> bool,
+    ) -> (Page, u32) {
         let (begun, mut tries) = (Instant::now(), 0);
         loop {
             tries += 1;
@@ -94,7 +103,7 @@ async fn federation() -> Vec<Member> {
     members
 }
 
-async fn stop(members: Vec<Member>) {
+pub(super) async fn stop(members: Vec<Member>) {
     join_all(members.iter().map(|member| member.node.stop())).await;
 }
 

@@ -83,6 +83,12 @@ impl SortKey {
         &self.0
     }
 
+    /// Gives the bytes away.
+    #[must_use]
+    pub fn into_bytes(self) -> Box<[u8]> {
+        self.0
+    }
+
     /// Takes over bytes that [`SortKey::as_bytes`] gave.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Box<[u8]>>) -> Self {

@@ -2,13 +2,13 @@
 //! Each thread keeps only the `limit + 1` first rows it has met, so memory does not grow with the catalog.
 
 use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::ids::{AssetsDbId, RecordId};
 use bytes::Bytes;
 
+use crate::blocking::Turn;
 use crate::catalog::cursor::Position;
 use crate::catalog::tables::{self, View};
 use crate::catalog::{Error, numbers};
@@ -21,6 +21,9 @@ const ROWS_PER_TICK: u32 = 256;
 const HEAD_ROWS: u64 = if cfg!(test) { 4 } else { 16_384 };
 /// Rows that a thread takes at a time.
 const STRIPE_ROWS: u64 = if cfg!(test) { 3 } else { 8192 };
+
+/// Bytes of sort keys that one thread keeps. A thousand rows leave 32 KiB to each.
+const SORT_KEYS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Where a row stands in the order of the answer: sort key, then row number.
 pub(super) type Place = (Bytes, u64);
@@ -35,9 +38,7 @@ pub(super) struct Question<'q> {
     pub(super) after: Option<&'q Position>,
     /// The node that all rows here belong to.
     pub(super) owner: AssetsDbId,
-    pub(super) deadline: Instant,
-    /// Nobody waits for the answer any more.
-    pub(super) stopped: &'q AtomicBool,
+    pub(super) turn: &'q Turn,
     /// In row order, no row from here on can be in the page.
     pub(super) enough: AtomicU64,
 }
@@ -63,6 +64,8 @@ pub(super) struct Selection<'q> {
     question: &'q Question<'q>,
     ticks: u32,
     first: BinaryHeap<Place>,
+    /// Bytes of the sort keys in `first`.
+    key_bytes: usize,
     pub(super) damaged: u64,
     /// The first row that was left out because the time was up.
     late_at: Option<u64>,
@@ -70,7 +73,7 @@ pub(super) struct Selection<'q> {
 
 impl<'q> Selection<'q> {
     pub(super) fn new(question: &'q Question<'q>) -> Self {
-        Self { question, ticks: 0, first: BinaryHeap::new(), damaged: 0, late_at: None }
+        Self { question, ticks: 0, first: BinaryHeap::new(), key_bytes: 0, damaged: 0, late_at: None }
     }
 
     /// The selected places in order, at most `limit + 1`.
@@ -83,8 +86,7 @@ impl<'q> Selection<'q> {
         if number >= self.question.enough.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        if self.is_late() {
-            self.late_at.get_or_insert(number);
+        if !self.goes_on(number) {
             return Ok(false);
         }
         let Ok((header, description)) = tables::description(number, bytes) else {
@@ -95,19 +97,27 @@ impl<'q> Selection<'q> {
             return Ok(true);
         }
         let key = match self.question.sort {
-            Some(sort) => Bytes::copy_from_slice(sort.key(description)?.as_bytes()),
+            Some(sort) => Bytes::from(sort.key(description)?.into_bytes()),
             None => Bytes::new(),
         };
         if self.question.is_after(&key, header.record) {
-            self.keep((key, number));
+            self.keep((key, number))?;
         }
         Ok(true)
     }
 
-    fn keep(&mut self, place: Place) {
+    fn keep(&mut self, place: Place) -> Result<(), Error> {
+        let is_full = self.first.len() > self.question.limit;
+        if is_full && self.first.peek().is_some_and(|last| place >= *last) {
+            return Ok(());
+        }
+        self.key_bytes += place.0.len();
         self.first.push(place);
-        if self.first.len() > self.question.limit + 1 {
-            self.first.pop();
+        if is_full {
+            self.key_bytes -= self.first.pop().map_or(0, |(key, _)| key.len());
+        }
+        if self.key_bytes > SORT_KEYS_BYTES_MAX {
+            return Err(Error::SortKeysTooLong { bytes_max: SORT_KEYS_BYTES_MAX });
         }
         if self.question.sort.is_none()
             && self.first.len() > self.question.limit
@@ -115,15 +125,20 @@ impl<'q> Selection<'q> {
         {
             self.question.enough.fetch_min(last + 1, Ordering::Relaxed);
         }
+        Ok(())
     }
 
-    fn is_late(&mut self) -> bool {
+    /// Whether there is time for another row or key; `number` is the first row that is left out if not.
+    pub(super) fn goes_on(&mut self, number: u64) -> bool {
         self.ticks += 1;
-        if self.ticks.is_multiple_of(ROWS_PER_TICK) {
-            let stopped = self.question.stopped.load(Ordering::Relaxed);
-            return stopped || Instant::now() >= self.question.deadline;
+        let is_late = match self.ticks.is_multiple_of(ROWS_PER_TICK) {
+            true => self.question.turn.is_over(),
+            false => self.late_at.is_some(),
+        };
+        if is_late {
+            self.late_at.get_or_insert(number);
         }
-        self.late_at.is_some()
+        !is_late
     }
 
     /// Whether the deadline came before a row that the page may lack.
@@ -152,7 +167,7 @@ impl<'q> Selection<'q> {
             let mine = self.scan_stripes(view, &stripes);
             for helper in helpers {
                 let damage = |_| Error::Damaged("a page met by a query".to_owned());
-                self.merge(helper.join().map_err(damage)??);
+                self.merge(helper.join().map_err(damage)??)?;
             }
             mine
         })
@@ -169,12 +184,10 @@ impl<'q> Selection<'q> {
         Ok(())
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) -> Result<(), Error> {
         self.damaged += other.damaged;
         self.late_at = self.late_at.into_iter().chain(other.late_at).min();
-        for place in other.first {
-            self.keep(place);
-        }
+        other.first.into_iter().try_for_each(|place| self.keep(place))
     }
 }
 
@@ -194,7 +207,7 @@ impl Stripes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use assetmesh_protocol::document::Document;
     use assetmesh_protocol::ids::RecordId;
@@ -221,8 +234,7 @@ mod tests {
             limit: LIMIT,
             after: None,
             owner: AssetsDbId(uuid::Uuid::nil()),
-            deadline: Instant::now(),
-            stopped: &AtomicBool::new(false),
+            turn: &Turn::until(Instant::now()),
             enough: AtomicU64::new(u64::MAX),
         };
         let mut all = Selection::new(&question);
@@ -234,7 +246,7 @@ mod tests {
                     break;
                 }
             }
-            all.merge(selection);
+            all.merge(selection).unwrap();
         }
         (all.is_cut(), all.into_places().into_iter().map(|(_, number)| number).collect())
     }

@@ -11,6 +11,8 @@ use crate::storage::{self, Store, StoreError};
 
 /// Rows counted for an exact figure before a run's length is guessed from how far it got.
 const SAMPLE: u64 = 4096;
+/// Keys counted between two looks at the clock. Few in tests, so that short lists have some.
+const KEYS_PER_TICK: u64 = if cfg!(test) { 4 } else { 1024 };
 
 /// A view of the catalog with the whole index of its rows.
 pub(in crate::catalog) struct Snapshot {
@@ -72,22 +74,35 @@ impl Snapshot {
         Ok(())
     }
 
-    /// All row numbers of some sources, ascending, each once.
-    pub(in crate::catalog) fn gather(&self, sources: &[Source], first: u64) -> Result<Vec<u64>, StoreError> {
+    /// All row numbers of some sources from `first` on, ascending, each once. It asks after each number that it reads
+    /// whether to go on, and gives what it has when it is told not to.
+    pub(in crate::catalog) fn gather(
+        &self,
+        sources: &[Source],
+        first: u64,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Result<Vec<u64>, StoreError> {
         let mut numbers = Vec::new();
         for source in sources {
-            self.visit_source(source, &mut |number| {
-                numbers.push(number);
-                true
+            self.visit_source(source, first, &mut |number| {
+                if number >= first {
+                    numbers.push(number);
+                }
+                goes_on()
             })?;
         }
-        numbers.retain(|&number| number >= first);
         numbers.sort_unstable();
         numbers.dedup();
         Ok(numbers)
     }
 
-    fn visit_source(&self, source: &Source, visit: &mut dyn FnMut(u64) -> bool) -> Result<(), StoreError> {
+    /// Rows before `first` are left out where they lie apart.
+    fn visit_source(
+        &self,
+        source: &Source,
+        first: u64,
+        visit: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), StoreError> {
         match source {
             Source::Uri(uri) => {
                 if let Some(number) = self.view.uris.get(uri.as_bytes())? {
@@ -95,17 +110,19 @@ impl Snapshot {
                 }
             }
             Source::Holders(blob) => {
-                for entry in self.view.holders.range((blob.as_bytes(), 0)..=(blob.as_bytes(), u64::MAX))? {
+                for entry in
+                    self.view.holders.range((blob.as_bytes(), first)..=(blob.as_bytes(), u64::MAX))?
+                {
                     if !visit(entry?.0.value().1) {
                         break;
                     }
                 }
             }
             Source::Run(prefix) => {
-                let (first, last) = (index::with_number(prefix, 0), index::with_number(prefix, u64::MAX));
-                self.visit_keys(&first, &last, visit)?;
+                let (low, high) = (index::with_number(prefix, first), index::with_number(prefix, u64::MAX));
+                self.visit_keys(&low, &high, visit)?;
             }
-            Source::Range(first, last) => self.visit_keys(first, last, visit)?,
+            Source::Range(low, high) => self.visit_keys(low, high, visit)?,
         }
         Ok(())
     }
@@ -141,11 +158,19 @@ impl Snapshot {
 pub(in crate::catalog) struct Lengths<'s> {
     snapshot: &'s Snapshot,
     rows: u64,
+    /// Rows before this are not counted.
+    first: u64,
+    is_late: &'s dyn Fn() -> bool,
 }
 
 impl<'s> Lengths<'s> {
-    pub(in crate::catalog) fn of(snapshot: &'s Snapshot) -> Result<Self, StoreError> {
-        Ok(Self { snapshot, rows: snapshot.view.rows()? })
+    /// Of the rows from `first` on. Nothing is counted to its end once it is late.
+    pub(in crate::catalog) fn of(
+        snapshot: &'s Snapshot,
+        first: u64,
+        is_late: &'s dyn Fn() -> bool,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { snapshot, rows: snapshot.view.rows()?, first, is_late })
     }
 }
 
@@ -160,11 +185,11 @@ impl Postings for Lengths<'_> {
         let sampled = matches!(source, Source::Run(_)) && enough > SAMPLE;
         let limit = if sampled { SAMPLE } else { enough };
         let (mut count, mut first, mut last) = (0, None, 0);
-        self.snapshot.visit_source(source, &mut |number| {
+        self.snapshot.visit_source(source, self.first, &mut |number| {
             count += 1;
             first.get_or_insert(number);
             last = last.max(number);
-            count < limit
+            count < limit && !(count.is_multiple_of(KEYS_PER_TICK) && (self.is_late)())
         })?;
         // A run lies in row order, so that the part of all rows it has covered tells about how long it is.
         let span = last.saturating_sub(first.unwrap_or(last)) + 1;

@@ -54,6 +54,35 @@ async fn a_change_that_cannot_reach_every_possible_owner_is_refused() {
 }
 
 #[tokio::test]
+async fn a_uri_is_changed_only_when_all_that_are_up_have_said_whether_it_is_theirs_too() {
+    let quick = Config {
+        lookup_within: Duration::from_millis(400),
+        others_within: Duration::from_millis(1),
+        ..Config::default()
+    };
+    let (node, owner, other) = (TestNode::with(0, quick), TestNode::new(1), TestNode::new(2));
+    let record = owner.create("x", 1).await;
+    owner.meet(0, node.honest());
+    node.meet(1, owner.honest());
+    node.meet(2, Manner::Silent);
+    let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
+    let Err(Error::OwnerUnreachable { report, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!((report.missing[0].name.as_str(), report.missing[0].reason.as_str()), ("n2", "timed_out"));
+    other.create("x", 2).await;
+    // Its answer comes later than what is waited for others to read.
+    node.meet(2, Manner::Slow(Arc::clone(&other.queries.shared), Duration::from_millis(50)));
+    let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
+    assert!(matches!(refused, Err(Error::Ambiguous(_))), "{refused:?}");
+    assert!(owner.has("x:1-t") && other.has("x:1-t"));
+    node.meet(2, Manner::Silent);
+    let tags = patch(&json!({"asset_tags": ["changed"]}));
+    node.queries.update(&record.to_string(), &Place::Anywhere, tags).await.unwrap();
+    node.stand(2, Standing::Down(Duration::ZERO));
+    node.queries.delete("x:1-t", &Place::Anywhere).await.unwrap();
+    assert!(!owner.has("x:1-t"));
+}
+
+#[tokio::test]
 async fn of_several_owners_the_client_must_name_one() {
     let nodes = [TestNode::new(0), TestNode::new(1), TestNode::new(2)];
     for at in [1, 2] {

@@ -54,6 +54,7 @@ fn is_test_path(path: &str) -> bool {
         || stem.ends_with("_tests")
         || stem.starts_with("test_")
         || path.contains("/tests/")
+        || path.contains("_tests/")
         || path.contains("/benches/")
         || path.contains("/examples/")
 }
