@@ -82,6 +82,34 @@ async fn a_wall_clock_that_leaps_by_years_and_back_destroys_nothing() {
 }
 
 #[tokio::test]
+async fn after_a_true_leap_what_was_made_before_it_was_believed_lives_its_whole_day() {
+    let node = Member::start(&[]);
+    let old = node.store("acme", b"old").await;
+    // Off for 40 days; a node believes that after an hour.
+    node.set_wall(START + 40 * DAY);
+    let node = node.restart().await;
+    let (new, (waiting, ticket)) = (node.store("acme", b"new").await, node.create("acme").await);
+    node.pass(HOUR - 1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!((node.ids("acme"), node.blobs_left().await), (vec![new], 2));
+    node.pass(1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!((node.ids("acme"), node.blobs_left().await), (vec![new], 1), "{old} alone is over");
+    assert!(matches!(node.nvcf.admit(&ticket), Err(Error::Refused(_))), "its hour is over");
+    assert_eq!(lengths(node.store_of_rows()), [1, 1, 1, 2]);
+    let node = node.restart().await;
+    node.pass(HOUR);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!(lengths(node.store_of_rows()), [0, 1, 1, 1], "{waiting} is over");
+    node.pass(22 * HOUR - 1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!(node.ids("acme"), [new]);
+    node.pass(1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!((lengths(node.store_of_rows()), node.blobs_left().await), ([0; 4], 0));
+}
+
+#[tokio::test]
 async fn a_wall_clock_that_goes_back_prolongs_nothing() {
     let node = Member::start(&[]);
     node.store("acme", b"content").await;

@@ -230,7 +230,14 @@ fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<D
             found => found,
         };
         let taken = match row {
-            Ok(Some(row)) => take(tables, waiting, &key, &row)?,
+            Ok(Some(row)) => match row.clone().settled(now) {
+                late if late.due() > now.sure => {
+                    tables.remove(&key, &row)?;
+                    tables.insert(&key, &late)?;
+                    continue;
+                }
+                _ => take(tables, waiting, &key, &row)?,
+            },
             Ok(None) | Err(Error::Damaged(_)) => take_damaged(tables, &key)?,
             Err(error) => return Err(error),
         };
