@@ -159,6 +159,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// An error in the middle of a change: what was done of it must not be kept.
+    fn torn(self) -> Self {
+        match self {
+            Self::Damaged(what) => Self::Failed(what),
+            other => other,
+        }
+    }
+
     /// Whether the store itself failed, so that nothing of the same transaction may be kept.
     const fn is_of_the_store(&self) -> bool {
         matches!(self, Self::Full | Self::Failed(_) | Self::Busy)

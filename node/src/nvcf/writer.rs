@@ -35,6 +35,20 @@ pub(super) enum Change {
     Sweep,
 }
 
+impl Change {
+    /// Whether it would make the file grow.
+    const fn grows(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Finish { .. })
+    }
+
+    fn into_lease(self) -> Option<Lease> {
+        match self {
+            Self::Finish { lease, .. } => lease,
+            Self::Create { .. } | Self::Delete { .. } | Self::Sweep => None,
+        }
+    }
+}
+
 /// A change, when it was asked for, and where its answer goes.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -46,6 +60,8 @@ pub(super) struct Request {
 /// What a change did.
 #[derive(Debug, Default)]
 pub(super) struct Done {
+    /// Whether anything is to be written.
+    changed: bool,
     /// The row after it.
     pub(super) row: Option<Row>,
     /// Blobs that no input asset has any more.
@@ -111,35 +127,24 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
-        let growth = ROW_GROWTH * batch.len() as u64;
+        let growth = ROW_GROWTH * batch.iter().filter(|request| request.change.grows()).count() as u64;
         // On a full disk deletes must still go through; what would grow the file is refused first.
         let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
         let mut answers = Vec::with_capacity(batch.len());
         let mut left = batch.into_iter();
-        let Self { store, waiting } = self;
-        let outcome = store.update(Sync::Now, |transaction| {
-            let mut tables = Tables::open(transaction)?;
-            let mut sure = 0;
-            for Request { change, now, reply } in left.by_ref() {
-                sure = sure.max(now.sure);
-                let (lease, result) = one(&mut tables, waiting, (change, now), &room);
-                let failure = result.as_ref().err().filter(|error| error.is_of_the_store()).cloned();
-                answers.push(Answer { reply, lease, result });
-                if let Some(error) = failure {
-                    return Err(error);
-                }
-            }
-            tables.keep_time(sure)
-        });
-        self.waiting.settle(outcome.is_ok());
+        let failure = match self.change((&mut left, &room), &mut answers) {
+            Ok(()) | Err(Stop::Unchanged) => None,
+            Err(Stop::Failed(error)) => Some(error),
+        };
+        self.waiting.settle(failure.is_none());
         answers.extend(left.map(|request| Answer {
             reply: request.reply,
-            lease: None,
+            lease: request.change.into_lease(),
             result: Err(Error::Busy),
         }));
         for Answer { reply, lease, result } in answers {
-            let result = match &outcome {
-                Err(error) if result.is_ok() => Err(error.clone()),
+            let result = match &failure {
+                Some(error) if result.is_ok() => Err(error.clone()),
                 _ => result,
             };
             // First, so that content which nobody names is free when the asker goes on.
@@ -148,26 +153,83 @@ impl Writer {
             reply.send(result).ok();
         }
     }
+
+    fn change(
+        &mut self,
+        (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Stop> {
+        let Self { store, waiting } = self;
+        store.update(Sync::Now, |transaction| {
+            let mut tables = Tables::open(transaction)?;
+            let sure = apply(&mut tables, waiting, (batch, room), answers)?.ok_or(Stop::Unchanged)?;
+            tables.keep_time(sure).map_err(Stop::Failed)
+        })
+    }
+}
+
+/// Why a transaction is not committed.
+enum Stop {
+    /// Nothing was changed, so that nothing needs an fsync.
+    Unchanged,
+    /// The store failed: nothing of the batch may be kept.
+    Failed(Error),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The time that has passed for certain, if anything was changed.
+fn apply(
+    tables: &mut Tables<'_>,
+    waiting: &mut Waiting,
+    (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
+    answers: &mut Vec<Answer>,
+) -> Result<Option<u64>, Stop> {
+    let (mut changed, mut sure) = (false, 0);
+    for Request { change, now, reply } in batch {
+        if let (true, Err(full)) = (change.grows(), room) {
+            answers.push(Answer { reply, lease: change.into_lease(), result: Err(full.clone()) });
+            continue;
+        }
+        sure = sure.max(now.sure);
+        let (lease, result) = one(tables, waiting, change, now);
+        changed |= result.as_ref().is_ok_and(|done| done.changed);
+        let failure = result.as_ref().err().filter(|error| error.is_of_the_store()).cloned();
+        answers.push(Answer { reply, lease, result });
+        if let Some(error) = failure {
+            return Err(Stop::Failed(error));
+        }
+    }
+    Ok(changed.then_some(sure))
 }
 
 fn one(
     tables: &mut Tables<'_>,
     waiting: &mut Waiting,
-    (change, now): (Change, Times),
-    room: &Result<(), Error>,
+    change: Change,
+    now: Times,
 ) -> (Option<Lease>, Result<Done, Error>) {
     match change {
-        Change::Create { key, row, waiting_max } => {
-            let made = room.clone().and_then(|()| waiting.begin(key.account(), waiting_max));
-            let made = made.and_then(|()| tables.insert(&key, &row));
-            (None, made.map(|()| Done { row: Some(row), ..Done::default() }))
-        }
-        Change::Finish { key, content, lease } => {
-            (lease, room.clone().and_then(|()| finish(tables, waiting, (key, content), now)))
-        }
+        Change::Create { key, row, waiting_max } => (None, create(tables, waiting, (key, row), waiting_max)),
+        Change::Finish { key, content, lease } => (lease, finish(tables, waiting, (key, content), now)),
         Change::Delete { key } => (None, delete(tables, waiting, &key, now)),
         Change::Sweep => (None, sweep(tables, waiting, now)),
     }
+}
+
+fn create(
+    tables: &mut Tables<'_>,
+    waiting: &mut Waiting,
+    (key, row): (Key, Row),
+    waiting_max: u64,
+) -> Result<Done, Error> {
+    waiting.begin(key.account(), waiting_max)?;
+    tables.insert(&key, &row).map_err(Error::torn)?;
+    Ok(Done { changed: true, row: Some(row), ..Done::default() })
 }
 
 fn finish(
@@ -180,18 +242,18 @@ fn finish(
         Some(row) => Some(row),
         None => tables.upload(&key)?,
     };
-    let row = match state::finish(before.clone(), content, now)? {
-        Finish::Again(row) => row,
+    let (changed, row) = match state::finish(before.clone(), content, now)? {
+        Finish::Again(row) => (false, row),
         Finish::Store(row) => {
             if let Some(before) = &before {
-                tables.remove(&key, before)?;
+                tables.remove(&key, before).map_err(Error::torn)?;
                 waiting.end(key.account());
             }
-            tables.insert(&key, &row)?;
-            row
+            tables.insert(&key, &row).map_err(Error::torn)?;
+            (true, row)
         }
     };
-    Ok(Done { row: Some(row), ..Done::default() })
+    Ok(Done { changed, row: Some(row), ..Done::default() })
 }
 
 fn delete(tables: &mut Tables<'_>, waiting: &mut Waiting, key: &Key, now: Times) -> Result<Done, Error> {
@@ -213,17 +275,19 @@ fn take(tables: &mut Tables<'_>, waiting: &mut Waiting, key: &Key, row: &Row) ->
     if row.content.is_none() {
         waiting.end(key.account());
     }
-    let unheld = tables.remove(key, row)?.into_iter().collect();
-    Ok(Done { unheld, swept: 1, ..Done::default() })
+    let unheld = tables.remove(key, row).map_err(Error::torn)?.into_iter().collect();
+    Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
 fn take_damaged(tables: &mut Tables<'_>, key: &Key) -> Result<Done, Error> {
-    Ok(Done { unheld: tables.remove_damaged(key)?, swept: 1, ..Done::default() })
+    let unheld = tables.remove_damaged(key).map_err(Error::torn)?;
+    Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
 fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<Done, Error> {
     let due = tables.due(now.sure, SWEPT_MAX)?;
-    let mut done = Done { has_more: due.len() == SWEPT_MAX, ..Done::default() };
+    // It keeps the time, so there is always something to write.
+    let mut done = Done { changed: true, has_more: due.len() == SWEPT_MAX, ..Done::default() };
     for key in due {
         let row = match tables.asset(&key) {
             Ok(None) => tables.upload(&key),
@@ -232,8 +296,8 @@ fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<D
         let taken = match row {
             Ok(Some(row)) => match row.clone().settled(now) {
                 late if late.due() > now.sure => {
-                    tables.remove(&key, &row)?;
-                    tables.insert(&key, &late)?;
+                    tables.remove(&key, &row).map_err(Error::torn)?;
+                    tables.insert(&key, &late).map_err(Error::torn)?;
                     continue;
                 }
                 _ => take(tables, waiting, &key, &row)?,
@@ -246,3 +310,6 @@ fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<D
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests;
