@@ -114,11 +114,20 @@ impl Row {
     /// When it is destroyed, in certain time. One that is not uploaded stays once again as long as its URL was good, so
     /// that an upload that began in time can end.
     pub(super) fn due(&self) -> u64 {
+        self.due_from(self.created.sure)
+    }
+
+    /// Whether it is to be destroyed now.
+    pub(super) fn is_due(&self, now: Times) -> bool {
+        now.sure >= self.due_from(self.born(now))
+    }
+
+    fn due_from(&self, born: u64) -> u64 {
         let time = match self.content {
             Some(_) => self.live_for,
             None => self.upload_for.saturating_mul(2).min(self.live_for),
         };
-        self.created.sure.saturating_add(time)
+        born.saturating_add(time)
     }
 
     /// The asset as its owner sees it.

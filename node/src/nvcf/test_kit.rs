@@ -13,7 +13,7 @@ use super::*;
 use crate::identity::Identity;
 use crate::liveness::{PeerFact, PeerState};
 use crate::summaries::Summaries;
-use crate::{catalog, swarm};
+use crate::{blobs, catalog, fetch, swarm};
 
 /// Far more than anything here takes on a busy machine.
 pub(super) const WITHIN: Duration = Duration::from_secs(60);
@@ -123,7 +123,7 @@ impl Member {
     }
 
     pub(super) async fn put(&self, ticket: &Ticket, content: &[u8]) -> Result<InputAsset, Error> {
-        let mut upload = self.nvcf.begin(self.nvcf.admit(ticket)?);
+        let mut upload = self.nvcf.begin(self.nvcf.admit(ticket)?, None)?;
         for piece in content.chunks(100_000) {
             upload.write(Bytes::copy_from_slice(piece)).await?;
         }

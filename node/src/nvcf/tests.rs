@@ -1,6 +1,7 @@
 //! Input assets on real stores, by clocks that are set by hand; and between nodes that trust each other, or do not.
 
 mod between;
+mod uploads;
 
 use super::test_kit::{HOUR, Member, START, content};
 use super::*;
@@ -56,7 +57,7 @@ async fn an_upload_url_is_good_for_an_hour() {
     assert!(matches!(node.nvcf.admit(&ticket), Err(Error::Refused(_))));
     // One that began in time may end.
     node.nvcf.sweep().await.unwrap();
-    let mut upload = node.nvcf.begin(slot);
+    let mut upload = node.nvcf.begin(slot, None).unwrap();
     upload.write(bytes::Bytes::from_static(b"late")).await.unwrap();
     upload.finish().await.unwrap();
     assert_eq!(node.ids("acme").len(), 1);
@@ -184,7 +185,7 @@ async fn a_ticket_is_good_for_one_content() {
 async fn of_two_uploads_at_once_the_first_to_end_counts() {
     let node = Member::start(&[]);
     let (_, ticket) = node.create("acme").await;
-    let mut slow = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap());
+    let mut slow = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap(), None).unwrap();
     slow.write(content(1, 50_000).into()).await.unwrap();
     node.put(&ticket, b"fast").await.unwrap();
     assert!(matches!(slow.finish().await, Err(Error::OtherContent)));
@@ -195,7 +196,7 @@ async fn of_two_uploads_at_once_the_first_to_end_counts() {
 async fn a_broken_or_too_large_upload_leaves_nothing() {
     let node = Member::start_with(&[], Config { bytes_max: 2_000_000, ..Config::default() });
     let (id, ticket) = node.create("acme").await;
-    let mut broken = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap());
+    let mut broken = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap(), None).unwrap();
     broken.write(content(1, 1_900_000).into()).await.unwrap();
     drop(broken);
     assert!(matches!(node.put(&ticket, &content(1, 2_000_001)).await, Err(Error::TooLarge(2_000_000))));
@@ -204,7 +205,7 @@ async fn a_broken_or_too_large_upload_leaves_nothing() {
     node.put(&ticket, &content(1, 2_000_000)).await.unwrap();
     // One whose asset is deleted while its bytes come.
     let (id, ticket) = node.create("acme").await;
-    let mut late = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap());
+    let mut late = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap(), None).unwrap();
     late.write(content(2, 1_000_000).into()).await.unwrap();
     node.nvcf.delete("acme", id).await.unwrap();
     assert!(matches!(late.finish().await, Err(Error::Refused(_))));

@@ -7,9 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use super::accounts::{Accounts, Holding, Quota};
 use super::clock::Times;
+use super::metrics::Metrics;
 use super::row::{Content, Key, Row};
-use super::state::{self, Finish, Waiting};
+use super::state::{self, Finish};
 use super::tables::{self, Tables};
 use crate::actor::Tasks;
 use crate::blobs::Lease;
@@ -25,8 +27,8 @@ const ROW_GROWTH: u64 = 16 * 1024;
 /// What to do.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Insert an asset that waits for its content, if its account has at most so many of them.
-    Create { key: Key, row: Row, waiting_max: u64 },
+    /// Insert an asset that waits for its content, if its account may have one more.
+    Create { key: Key, row: Row },
     /// Give an asset its content. The lease keeps the blob until the row is on disk.
     Finish { key: Key, content: Content, lease: Option<Lease> },
     /// Remove an asset.
@@ -77,20 +79,19 @@ pub(super) fn start(
     tasks: &mut Tasks,
     store: Store,
     inbox: mpsc::Receiver<Request>,
+    (quota, metrics): (Quota, Metrics),
 ) -> Result<Option<u64>, StoreError> {
     if store.view(tables::time).is_err() {
         store.update(Sync::Now, tables::create)?;
     }
-    let (waiting, time) = store.view(|transaction| {
-        let mut waiting = Waiting::default();
-        tables::uploading(transaction, |account| {
-            // They were let in when they came.
-            waiting.begin(account, u64::MAX).ok();
-        })?;
-        waiting.settle(true);
-        Ok::<_, StoreError>((waiting, tables::time(transaction)?))
+    let (accounts, time) = store.view(|transaction| {
+        let mut accounts = Accounts::new(quota);
+        tables::holdings(transaction, |account, holding| accounts.add(account, holding))?;
+        accounts.settle(true);
+        Ok::<_, StoreError>((accounts, tables::time(transaction)?))
     })?;
-    let writer = Writer { store, waiting };
+    metrics.hold(accounts.total());
+    let writer = Writer { store, accounts, metrics };
     let runtime = Handle::current();
     tasks.start_thread("nvcf", move |stop| writer.run(inbox, &stop, &runtime));
     Ok(time)
@@ -98,7 +99,8 @@ pub(super) fn start(
 
 struct Writer {
     store: Store,
-    waiting: Waiting,
+    accounts: Accounts,
+    metrics: Metrics,
 }
 
 struct Answer {
@@ -136,7 +138,8 @@ impl Writer {
             Ok(()) | Err(Stop::Unchanged) => None,
             Err(Stop::Failed(error)) => Some(error),
         };
-        self.waiting.settle(failure.is_none());
+        self.accounts.settle(failure.is_none());
+        self.metrics.hold(self.accounts.total());
         answers.extend(left.map(|request| Answer {
             reply: request.reply,
             lease: request.change.into_lease(),
@@ -159,10 +162,10 @@ impl Writer {
         (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
         answers: &mut Vec<Answer>,
     ) -> Result<(), Stop> {
-        let Self { store, waiting } = self;
+        let Self { store, accounts, .. } = self;
         store.update(Sync::Now, |transaction| {
             let mut tables = Tables::open(transaction)?;
-            let sure = apply(&mut tables, waiting, (batch, room), answers)?.ok_or(Stop::Unchanged)?;
+            let sure = apply(&mut tables, accounts, (batch, room), answers)?.ok_or(Stop::Unchanged)?;
             tables.keep_time(sure).map_err(Stop::Failed)
         })
     }
@@ -185,7 +188,7 @@ impl From<StoreError> for Stop {
 /// The time that has passed for certain, if anything was changed.
 fn apply(
     tables: &mut Tables<'_>,
-    waiting: &mut Waiting,
+    accounts: &mut Accounts,
     (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
     answers: &mut Vec<Answer>,
 ) -> Result<Option<u64>, Stop> {
@@ -196,7 +199,7 @@ fn apply(
             continue;
         }
         sure = sure.max(now.sure);
-        let (lease, result) = one(tables, waiting, change, now);
+        let (lease, result) = one(tables, accounts, change, now);
         changed |= result.as_ref().is_ok_and(|done| done.changed);
         let failure = result.as_ref().err().filter(|error| error.is_of_the_store()).cloned();
         answers.push(Answer { reply, lease, result });
@@ -209,32 +212,28 @@ fn apply(
 
 fn one(
     tables: &mut Tables<'_>,
-    waiting: &mut Waiting,
+    accounts: &mut Accounts,
     change: Change,
     now: Times,
 ) -> (Option<Lease>, Result<Done, Error>) {
     match change {
-        Change::Create { key, row, waiting_max } => (None, create(tables, waiting, (key, row), waiting_max)),
-        Change::Finish { key, content, lease } => (lease, finish(tables, waiting, (key, content), now)),
-        Change::Delete { key } => (None, delete(tables, waiting, &key, now)),
-        Change::Sweep => (None, sweep(tables, waiting, now)),
+        Change::Create { key, row } => (None, create(tables, accounts, key, row)),
+        Change::Finish { key, content, lease } => (lease, finish(tables, accounts, (key, content), now)),
+        Change::Delete { key } => (None, delete(tables, accounts, &key, now)),
+        Change::Sweep => (None, sweep(tables, accounts, now)),
     }
 }
 
-fn create(
-    tables: &mut Tables<'_>,
-    waiting: &mut Waiting,
-    (key, row): (Key, Row),
-    waiting_max: u64,
-) -> Result<Done, Error> {
-    waiting.begin(key.account(), waiting_max)?;
+fn create(tables: &mut Tables<'_>, accounts: &mut Accounts, key: Key, row: Row) -> Result<Done, Error> {
+    accounts.may_create(key.account())?;
     tables.insert(&key, &row).map_err(Error::torn)?;
+    accounts.add(key.account(), Holding::from(&row));
     Ok(Done { changed: true, row: Some(row), ..Done::default() })
 }
 
 fn finish(
     tables: &mut Tables<'_>,
-    waiting: &mut Waiting,
+    accounts: &mut Accounts,
     (key, content): (Key, Content),
     now: Times,
 ) -> Result<Done, Error> {
@@ -245,46 +244,47 @@ fn finish(
     let (changed, row) = match state::finish(before.clone(), content, now)? {
         Finish::Again(row) => (false, row),
         Finish::Store(row) => {
+            accounts.may_store(key.account(), content.size)?;
             if let Some(before) = &before {
                 tables.remove(&key, before).map_err(Error::torn)?;
-                waiting.end(key.account());
+                accounts.remove(key.account(), Holding::from(before));
             }
             tables.insert(&key, &row).map_err(Error::torn)?;
+            accounts.add(key.account(), Holding::from(&row));
             (true, row)
         }
     };
     Ok(Done { changed, row: Some(row), ..Done::default() })
 }
 
-fn delete(tables: &mut Tables<'_>, waiting: &mut Waiting, key: &Key, now: Times) -> Result<Done, Error> {
+fn delete(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key, now: Times) -> Result<Done, Error> {
     let missing = || Error::NotFound(key.id());
     let row = match tables.asset(key) {
         Ok(None) => tables.upload(key),
         found => found,
     };
     match row {
-        Ok(Some(row)) if !row.is_gone(now) => take(tables, waiting, key, &row),
+        Ok(Some(row)) if !row.is_gone(now) => take(tables, accounts, key, &row),
         Ok(_) => Err(missing()),
         // What cannot be read can still be removed: its key says whose it is.
-        Err(Error::Damaged(_)) => take_damaged(tables, key),
+        Err(Error::Damaged(_)) => take_damaged(tables, accounts, key),
         Err(error) => Err(error),
     }
 }
 
-fn take(tables: &mut Tables<'_>, waiting: &mut Waiting, key: &Key, row: &Row) -> Result<Done, Error> {
-    if row.content.is_none() {
-        waiting.end(key.account());
-    }
+fn take(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key, row: &Row) -> Result<Done, Error> {
     let unheld = tables.remove(key, row).map_err(Error::torn)?.into_iter().collect();
+    accounts.remove(key.account(), Holding::from(row));
     Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
-fn take_damaged(tables: &mut Tables<'_>, key: &Key) -> Result<Done, Error> {
-    let unheld = tables.remove_damaged(key).map_err(Error::torn)?;
+fn take_damaged(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key) -> Result<Done, Error> {
+    let (had, unheld) = tables.remove_damaged(key).map_err(Error::torn)?;
+    accounts.remove(key.account(), had);
     Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
-fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<Done, Error> {
+fn sweep(tables: &mut Tables<'_>, accounts: &mut Accounts, now: Times) -> Result<Done, Error> {
     let due = tables.due(now.sure, SWEPT_MAX)?;
     // It keeps the time, so there is always something to write.
     let mut done = Done { changed: true, has_more: due.len() == SWEPT_MAX, ..Done::default() };
@@ -294,15 +294,13 @@ fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<D
             found => found,
         };
         let taken = match row {
-            Ok(Some(row)) => match row.clone().settled(now) {
-                late if late.due() > now.sure => {
-                    tables.remove(&key, &row).map_err(Error::torn)?;
-                    tables.insert(&key, &late).map_err(Error::torn)?;
-                    continue;
-                }
-                _ => take(tables, waiting, &key, &row)?,
-            },
-            Ok(None) | Err(Error::Damaged(_)) => take_damaged(tables, &key)?,
+            Ok(Some(row)) if row.is_due(now) => take(tables, accounts, &key, &row)?,
+            Ok(Some(row)) => {
+                tables.remove(&key, &row).map_err(Error::torn)?;
+                tables.insert(&key, &row.settled(now)).map_err(Error::torn)?;
+                continue;
+            }
+            Ok(None) | Err(Error::Damaged(_)) => take_damaged(tables, accounts, &key)?,
             Err(error) => return Err(error),
         };
         done.swept += taken.swept;

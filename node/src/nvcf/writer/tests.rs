@@ -23,7 +23,9 @@ impl Kit {
         let store = disk.store("catalog", 1, StoreConfig::default()).unwrap();
         store.update(Sync::Now, tables::create).unwrap();
         disk.record();
-        Self { disk, writer: Writer { store, waiting: Waiting::default() } }
+        let quota = Quota { waiting_max: 4, assets_max: 6, bytes_max: 10 };
+        let (accounts, metrics) = (Accounts::new(quota), Metrics::default());
+        Self { disk, writer: Writer { store, accounts, metrics } }
     }
 
     /// Has a batch written; gives the answers, and how often the disk was synced.
@@ -55,7 +57,7 @@ fn key(id: u128) -> Key {
 }
 
 fn create(id: u128) -> Change {
-    Change::Create { key: key(id), row: sample("acme"), waiting_max: 4 }
+    Change::Create { key: key(id), row: sample("acme") }
 }
 
 fn finish(id: u128, text: &[u8]) -> Change {
@@ -81,7 +83,7 @@ async fn a_full_disk_refuses_what_grows_and_nothing_beside_it() {
     assert_eq!(answers[1].as_ref().unwrap().unheld, [AssetId::of(b"x")]);
     assert_eq!(answers[3].as_ref().unwrap().swept, 2, "those that were never uploaded");
     assert_eq!(answers[4].as_ref().unwrap().unheld, [AssetId::of(b"y")]);
-    assert_eq!(lengths(&kit.writer.store), [0; 4]);
+    assert_eq!((lengths(&kit.writer.store), kit.writer.accounts.total()), ([0; 4], Holding::default()));
     kit.fill_disk(false);
     assert!(kit.commit((1..=4).map(create).collect(), MADE).0.iter().all(Result::is_ok));
 }
