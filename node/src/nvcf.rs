@@ -16,7 +16,7 @@ mod upload;
 mod verify;
 mod writer;
 
-pub use error::{Error, Refusal};
+pub use error::{Error, Refusal, Silence};
 pub use resolve::{Content, Resolved};
 pub use signed::{NotATicket, Ticket};
 pub use upload::{Slot, Upload};
@@ -127,8 +127,6 @@ pub struct InputAsset {
     pub description: String,
     /// When it was created: milliseconds since 1970.
     pub created_ms: u64,
-    /// When it is gone.
-    pub expires_ms: u64,
     /// Hash and size of its content; nothing until it is uploaded.
     pub content: Option<(AssetId, u64)>,
 }

@@ -224,7 +224,7 @@ mod tests {
         let id = uuid::Uuid::nil();
         let table = [
             (nvcf::Error::NotFound(id), 404),
-            (nvcf::Error::Unanswered { id, silent: Vec::new() }, 404),
+            (nvcf::Error::Unanswered { id, silence: nvcf::Silence::default() }, 404),
             (nvcf::Error::ContentType, 400),
             (nvcf::Error::Description, 400),
             (nvcf::Error::TooManyWaiting(1), 429),

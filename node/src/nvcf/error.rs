@@ -1,5 +1,7 @@
 //! Why something was not done with an input asset.
 
+use std::fmt;
+
 use assetmesh_protocol::ids::NodeKey;
 use uuid::Uuid;
 
@@ -7,19 +9,22 @@ use super::row::Key;
 use crate::storage::StoreError;
 use crate::{blobs, fetch};
 
+/// Nodes that an error names; of more it tells the number.
+const NAMED_MAX: usize = 4;
+
 /// Why something was not done with an input asset.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The account has no such asset, or no longer.
     #[error("Asset '{0}' does not exist for this account")]
     NotFound(Uuid),
-    /// No node that answered has it, and some did not answer.
-    #[error("Asset '{id}' was not found for this account, and {} node(s) that may hold it did not answer", silent.len())]
+    /// No node that answered has it, and some did not say.
+    #[error("Asset '{id}' was not found for this account; {silence}")]
     Unanswered {
         /// The asset.
         id: Uuid,
-        /// Who did not answer.
-        silent: Vec<NodeKey>,
+        /// Who did not say.
+        silence: Silence,
     },
     /// Not a media type.
     #[error("contentType must match ^\\w+/[-+.\\w]+$ and have at most 255 characters")]
@@ -133,4 +138,67 @@ pub enum Refusal {
     /// The asset was deleted, or has expired.
     #[error("the asset is gone")]
     Gone,
+}
+
+/// Nodes whose word is trusted, and that did not say whether they have an asset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// They gave no answer in time.
+    pub silent: Vec<NodeKey>,
+    /// They do not trust this node.
+    pub distrusting: Vec<NodeKey>,
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.silent.is_empty() {
+            write!(f, "no answer came from {}", Named(&self.silent))?;
+        }
+        if !self.silent.is_empty() && !self.distrusting.is_empty() {
+            f.write_str("; ")?;
+        }
+        if !self.distrusting.is_empty() {
+            let distrusting = Named(&self.distrusting);
+            write!(
+                f,
+                "not trusted, and so not told anything, by {distrusting}: add this node to trusted_issuers there"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Some nodes by their ids, and how many more there are.
+struct Named<'a>(&'a [NodeKey]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.len() == 1 { "node " } else { "nodes " })?;
+        let (named, rest) = self.0.split_at(self.0.len().min(NAMED_MAX));
+        for (at, node) in named.iter().enumerate() {
+            let before = if at == 0 { "" } else { ", " };
+            write!(f, "{before}{}", node.assets_db_id())?;
+        }
+        if rest.is_empty() { Ok(()) } else { write!(f, " and {} more", rest.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_did_not_say_is_named_with_the_reason() {
+        let node = |byte| NodeKey([byte; 32]);
+        let id = |byte| node(byte).assets_db_id();
+        let told = |silent: &[u8], distrusting: &[u8]| {
+            let all = |bytes: &[u8]| bytes.iter().map(|byte| node(*byte)).collect();
+            Silence { silent: all(silent), distrusting: all(distrusting) }.to_string()
+        };
+        assert_eq!(told(&[1], &[]), format!("no answer came from node {}", id(1)));
+        let both = told(&[1, 2], &[3]);
+        assert!(both.contains(&format!("nodes {}, {}; not trusted", id(1), id(2))), "{both}");
+        assert!(both.contains(&format!("by node {}: add this node to trusted_issuers", id(3))), "{both}");
+        assert!(told(&[1, 2, 3, 4, 5, 6], &[]).ends_with(&format!("{} and 2 more", id(4))));
+    }
 }

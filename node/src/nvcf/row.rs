@@ -138,7 +138,6 @@ impl Row {
             content_type: self.content_type,
             description: self.description,
             created_ms: self.created.shown,
-            expires_ms: self.created.shown.saturating_add(self.live_for),
             content: self.content.map(|content| (content.blob, content.size)),
         }
     }
