@@ -324,14 +324,25 @@ impl Nvcf {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn list(
+    pub async fn list(
         &self,
         account: &str,
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<(Vec<InputAsset>, Option<Uuid>), Error> {
-        let (tag, now) = (AccountTag::of(account), self.now());
-        let list = |transaction: &_| tables::list(transaction, tag, after, limit.saturating_add(1));
+        let (nvcf, tag) = (self.clone(), AccountTag::of(account));
+        let listing = tokio::task::spawn_blocking(move || nvcf.page(tag, after, limit));
+        listing.await.map_err(|_| Error::Stopped)?
+    }
+
+    fn page(
+        &self,
+        account: AccountTag,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<InputAsset>, Option<Uuid>), Error> {
+        let now = self.now();
+        let list = |transaction: &_| tables::list(transaction, account, after, limit.saturating_add(1));
         let mut rows = self.inner.store.view(list)?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
