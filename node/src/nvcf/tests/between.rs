@@ -1,5 +1,6 @@
 //! Two and three nodes: who tells whom of which assets, and who may have their bytes.
 
+use std::path::Path;
 use std::time::Duration;
 
 use assetmesh_protocol::nvcf::{NvcfAnswer, NvcfAsk, NvcfRefusal};
@@ -179,6 +180,34 @@ async fn what_is_nowhere_is_waited_for_once_and_who_was_silent_is_named() {
     let Err(Error::Unanswered { id, silence }) = found else { panic!("{found:?}") };
     assert_eq!(id, ids[0]);
     assert_eq!(silence, Silence { silent: vec![slow.key], distrusting: Vec::new() });
+}
+
+#[tokio::test]
+async fn damage_is_mended_with_what_another_node_has_for_all() {
+    let (one, other) = pair().await;
+    let bytes = content(1, 3_000_000);
+    let id = one.store("acme", &bytes).await;
+    let flip = |dir: &Path| {
+        let path = dir.join("blobs.redb");
+        let mut file = std::fs::read(&path).unwrap();
+        let damaged = &bytes[1_500_000..1_500_100];
+        let at = file.windows(damaged.len()).position(|window| window == damaged).unwrap();
+        file[at] ^= 1;
+        std::fs::write(&path, file).unwrap();
+    };
+    let one = one.restart_with(&[&other], flip).await;
+    one.sees(&[&other]).await;
+    other.sees(&[&one]).await;
+    let found = one.nvcf.resolve("acme", &[id], SOON).await.unwrap();
+    let nobody = one.read(&found[0]).await;
+    assert!(
+        matches!(nobody, Err(Error::Fetch(fetch::Error::Blobs(_)))),
+        "{:?}",
+        nobody.map(|read| read.len())
+    );
+    other.publish(&bytes).await;
+    assert!(one.read(&found[0]).await.unwrap() == bytes);
+    assert_eq!(one.blobs.metrics().groups_mended(), 1);
 }
 
 #[tokio::test]
