@@ -34,8 +34,8 @@ impl FromRequestParts<App> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        match parts.extensions.get::<Self>() {
-            Some(caller) => Ok(caller.clone()),
+        match parts.extensions.get::<Caller>() {
+            Some(caller) => Ok(Self(caller.clone())),
             None => authenticate(app, &parts.headers),
         }
     }
@@ -72,7 +72,7 @@ fn check(app: &App, request: &mut Request) -> Result<(), ApiError> {
         Proof::Scope(scope) => {
             let caller = authenticate(app, request.headers())?;
             caller.require(scope)?;
-            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(caller.0);
             Ok(())
         }
     }

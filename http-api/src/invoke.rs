@@ -85,7 +85,7 @@ impl Invoker {
     /// The caller may not, or asks for something that is not there; nothing has run.
     pub(crate) async fn invoke(&self, request: Request) -> Result<Response, ApiError> {
         let begun = Instant::now();
-        let account = self.inner.source.admit(request.headers()).await?;
+        let account = self.inner.source.admit(request.headers(), request.extensions()).await?;
         let function = self.function(request.uri().path())?;
         let poll_time = asked::poll_time(request.headers()).map_err(Fault::from)?;
         let presence = presence_of(request.extensions());
@@ -98,7 +98,7 @@ impl Invoker {
     /// # Errors
     /// The caller has no such invocation.
     pub(crate) async fn status(&self, request: Request) -> Result<Response, ApiError> {
-        let account = self.inner.source.admit(request.headers()).await?;
+        let account = self.inner.source.admit(request.headers(), request.extensions()).await?;
         let text = tail(request.uri().path(), STATUS)?;
         let poll_time = asked::poll_time(request.headers()).map_err(Fault::from)?;
         let presence = presence_of(request.extensions());

@@ -129,7 +129,7 @@ pub(crate) async fn list(
     let cursor = params.text("cursor").filter(|cursor| !cursor.is_empty());
     params.finish()?;
     let after = cursor.map(|cursor| position(&cursor)).transpose()?;
-    let (assets, next) = app.node.nvcf().list(&caller.account, after, limit.unwrap_or(PAGE_MAX))?;
+    let (assets, next) = app.node.nvcf().list(&caller.account, after, limit.unwrap_or(PAGE_MAX)).await?;
     match limit {
         Some(_) => json(&InputAssets {
             assets: assets.into_iter().map(ShownInputAsset::from).collect(),
@@ -220,7 +220,10 @@ fn all(app: App, account: String, first: Page) -> Body {
             before = ",";
             serde_json::to_writer(&mut text, &ShownInputAsset::from(asset))?;
         }
-        let page = next.map(|after| app.node.nvcf().list(&account, Some(after), PAGE_MAX)).transpose()?;
+        let page = match next {
+            Some(after) => Some(app.node.nvcf().list(&account, Some(after), PAGE_MAX).await?),
+            None => None,
+        };
         if page.is_none() {
             text.extend_from_slice(b"]}");
         }

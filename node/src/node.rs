@@ -465,6 +465,7 @@ impl Node {
         self.inner.summaries.register(metrics);
         self.inner.queries.register(metrics);
         self.inner.fetch.metrics().register(metrics);
+        self.inner.nvcf.register(metrics);
     }
 }
 

@@ -1,7 +1,10 @@
 //! Input assets of accounts: content that lives for a day, is uploaded by a signed URL, and is seen by its account alone.
 //! The bytes are blobs like any other; what names them lies in tables of its own. No public route serves them.
 
+mod accounts;
 mod clock;
+mod error;
+mod metrics;
 mod resolve;
 mod row;
 mod serve;
@@ -13,6 +16,7 @@ mod upload;
 mod verify;
 mod writer;
 
+pub use error::{Error, Refusal, Silence};
 pub use resolve::{Content, Resolved};
 pub use signed::{NotATicket, Ticket};
 pub use upload::{Slot, Upload};
@@ -27,14 +31,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::actor::Tasks;
-use crate::blobs::{self, Blobs};
+use crate::blobs::Blobs;
 use crate::catalog::Catalog;
-use crate::fetch::{self, Fetch};
+use crate::fetch::Fetch;
 use crate::liveness::Peers;
 use crate::storage::{Store, StoreError};
 use crate::swarm::{Service, Swarm};
+use accounts::Quota;
 use clock::{Clock, Reading, Times, millis};
+use metrics::Metrics;
 use row::{AccountTag, Key, Row};
+use upload::UnderWay;
 use writer::{Change, Done, Request};
 
 /// Changes that may wait for the writer. More are answered `Busy`.
@@ -54,6 +61,10 @@ pub struct Config {
     /// Assets of one account that may wait for their content. 10 000: more than a batch that a client prepares, and
     /// some 10 MiB of rows.
     pub waiting_max: u64,
+    /// Assets of one account, waiting or not. 100 000: more than a day's work, and some 100 MiB of rows at most.
+    pub assets_max: u64,
+    /// Bytes of one account's content, together. 1 TB: a bound on mistakes, as the disk is mostly the smaller one.
+    pub account_bytes_max: u64,
 }
 
 impl Default for Config {
@@ -63,6 +74,8 @@ impl Default for Config {
             upload_within: Duration::from_secs(3600),
             bytes_max: 5_000_000_000,
             waiting_max: 10_000,
+            assets_max: 100_000,
+            account_bytes_max: 1_000_000_000_000,
         }
     }
 }
@@ -101,85 +114,6 @@ pub struct Setup {
     pub config: Config,
 }
 
-/// Why something was not done with an input asset.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
-    /// The account has no such asset, or no longer.
-    #[error("Asset '{0}' does not exist for this account")]
-    NotFound(Uuid),
-    /// No node that answered has it, and some did not answer.
-    #[error("Asset '{id}' was not found for this account, and {} node(s) that may hold it did not answer", silent.len())]
-    Unanswered {
-        /// The asset.
-        id: Uuid,
-        /// Who did not answer.
-        silent: Vec<NodeKey>,
-    },
-    /// Not a media type.
-    #[error("contentType must match ^\\w+/[-+.\\w]+$ and have at most 255 characters")]
-    ContentType,
-    /// Not a description that a header can carry.
-    #[error("description must have at most 1024 bytes and no control characters")]
-    Description,
-    /// The account has created too many assets without uploading them.
-    #[error(
-        "{0} assets of this account wait for their upload already: upload or delete some, or wait until their URLs expire"
-    )]
-    TooManyWaiting(u64),
-    /// The content is too large.
-    #[error("the content is larger than {0} bytes")]
-    TooLarge(u64),
-    /// The upload URL gives no right, or no longer.
-    #[error("{0}")]
-    Refused(&'static str),
-    /// The asset has other content already.
-    #[error("the asset has been uploaded already, with other content")]
-    OtherContent,
-    /// The disk is full. Nothing was changed.
-    #[error("no space left on the disk")]
-    Full,
-    /// Too much is waiting already. Nothing was changed.
-    #[error("too much is waiting already")]
-    Busy,
-    /// A row is damaged. It is not served.
-    #[error("the input assets are damaged: {0}")]
-    Damaged(String),
-    /// The store gave an error. Whether a change is there is not known.
-    #[error("the input assets cannot be reached: {0}")]
-    Failed(String),
-    /// The blob store could not do its part.
-    #[error(transparent)]
-    Blobs(#[from] blobs::Error),
-    /// The content did not come from the node that has it.
-    #[error(transparent)]
-    Fetch(#[from] fetch::Error),
-    /// The node is stopping.
-    #[error("input assets have stopped")]
-    Stopped,
-}
-
-impl Error {
-    /// Whether the store itself failed, so that nothing of the same transaction may be kept.
-    const fn is_of_the_store(&self) -> bool {
-        matches!(self, Self::Full | Self::Failed(_) | Self::Busy)
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Full => Self::Full,
-            StoreError::Damaged(what) => Self::Damaged(what.to_string()),
-            StoreError::Interrupted => Self::Busy,
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
-
-fn damaged(key: &Key) -> Error {
-    Error::Damaged(format!("the row of asset {}", key.id()))
-}
-
 /// An input asset, as its account sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputAsset {
@@ -193,8 +127,6 @@ pub struct InputAsset {
     pub description: String,
     /// When it was created: milliseconds since 1970.
     pub created_ms: u64,
-    /// When it is gone.
-    pub expires_ms: u64,
     /// Hash and size of its content; nothing until it is uploaded.
     pub content: Option<(AssetId, u64)>,
 }
@@ -223,6 +155,8 @@ struct Inner {
     fetch: Fetch,
     sender: mpsc::Sender<Request>,
     time: Time,
+    under_way: UnderWay,
+    metrics: Metrics,
     setup: Setup,
 }
 
@@ -247,6 +181,11 @@ impl Time {
     fn now(&self) -> Times {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner).observe((self.read)())
     }
+}
+
+const fn quota(config: &Config) -> Quota {
+    let Config { waiting_max, assets_max, account_bytes_max, .. } = *config;
+    Quota { waiting_max, assets_max, bytes_max: account_bytes_max }
 }
 
 /// Both clocks of this machine.
@@ -279,7 +218,8 @@ impl Nvcf {
     ) -> Result<Self, StoreError> {
         let store = catalog.store();
         let (sender, inbox) = mpsc::channel(MAILBOX);
-        let sure = writer::start(tasks, store.clone(), inbox)?;
+        let (quota, metrics) = (quota(&setup.config), Metrics::default());
+        let sure = writer::start(tasks, store.clone(), inbox, (quota, metrics.clone()))?;
         let time = Time::resume(clocks, sure);
         let trust = setup.trust.clone();
         let inner = Inner {
@@ -289,6 +229,8 @@ impl Nvcf {
             fetch: fetch.clone(),
             sender,
             time,
+            under_way: UnderWay::default(),
+            metrics,
             setup,
         };
         let nvcf = Self { inner: Arc::new(inner) };
@@ -334,8 +276,8 @@ impl Nvcf {
             uuid::Builder::from_unix_timestamp_millis(now.shown, random.first_chunk().unwrap_or(&[0; 10]));
         let key = Key::new(AccountTag::of(account), id.into_uuid());
         let ticket = Ticket::sign(&self.inner.setup.secret, &key, &row);
-        let waiting_max = config.waiting_max;
-        self.change(Change::Create { key, row: row.clone(), waiting_max }).await?;
+        self.change(Change::Create { key, row: row.clone() }).await?;
+        self.inner.metrics.created.inc();
         Ok((row.asset(key.id()), ticket))
     }
 
@@ -344,21 +286,26 @@ impl Nvcf {
     /// # Errors
     /// `Refused`: it is forged or altered, has expired, or its asset is gone.
     pub fn admit(&self, ticket: &Ticket) -> Result<Slot, Error> {
+        self.look(ticket).map_err(|error| self.refused(error))
+    }
+
+    fn look(&self, ticket: &Ticket) -> Result<Slot, Error> {
         let key = ticket.key();
-        let row = self.row(&key)?.ok_or(Error::Refused("the signature does not match"))?;
-        if !ticket.is_of(&self.inner.setup.secret, &row) {
-            return Err(Error::Refused("the signature does not match"));
-        }
+        let row = self.row(&key)?.filter(|row| ticket.is_of(&self.inner.setup.secret, row));
+        let row = row.ok_or(Error::Refused(Refusal::Signature))?;
         if row.is_closed(self.now()) {
-            return Err(Error::Refused("the upload URL has expired"));
+            return Err(Error::Refused(Refusal::Expired));
         }
         Ok(Slot { key, row })
     }
 
-    /// Begins the upload of an asset's content. Several may be under way; the first that ends counts.
-    #[must_use]
-    pub fn begin(&self, slot: Slot) -> Upload {
-        Upload::begin(self.clone(), slot)
+    /// Begins the upload of an asset's content, of this length if the client says so. Two may be under way, so that a
+    /// client whose link broke can try again at once; the first that ends counts.
+    ///
+    /// # Errors
+    /// `Busy`: two are under way. `TooLarge`: it would be.
+    pub fn begin(&self, slot: Slot, length: Option<u64>) -> Result<Upload, Error> {
+        Upload::begin(self, slot, length).map_err(|error| self.refused(error))
     }
 
     /// An uploaded asset of an account.
@@ -377,14 +324,25 @@ impl Nvcf {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn list(
+    pub async fn list(
         &self,
         account: &str,
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<(Vec<InputAsset>, Option<Uuid>), Error> {
-        let (tag, now) = (AccountTag::of(account), self.now());
-        let list = |transaction: &_| tables::list(transaction, tag, after, limit.saturating_add(1));
+        let (nvcf, tag) = (self.clone(), AccountTag::of(account));
+        let listing = tokio::task::spawn_blocking(move || nvcf.page(tag, after, limit));
+        listing.await.map_err(|_| Error::Stopped)?
+    }
+
+    fn page(
+        &self,
+        account: AccountTag,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<InputAsset>, Option<Uuid>), Error> {
+        let now = self.now();
+        let list = |transaction: &_| tables::list(transaction, account, after, limit.saturating_add(1));
         let mut rows = self.inner.store.view(list)?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
@@ -410,8 +368,19 @@ impl Nvcf {
         Ok(())
     }
 
+    /// Adds the metrics.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.inner.metrics.register(registry);
+    }
+
     fn now(&self) -> Times {
         self.inner.time.now()
+    }
+
+    /// Counts an upload that was refused.
+    fn refused(&self, error: Error) -> Error {
+        self.inner.metrics.refused(error.reason());
+        error
     }
 
     fn blobs(&self) -> &Blobs {

@@ -54,27 +54,13 @@ pub struct HeldAsset {
     pub size: u64,
     /// Its media type.
     pub content_type: String,
-    /// What its owner said of it.
-    pub description: String,
-    /// When it was created: milliseconds since 1970 by the holder's clock.
-    pub created_ms: u64,
-    /// How long it still lives, in milliseconds, so that clocks need not agree.
-    pub left_ms: u64,
 }
 
 impl HeldAsset {
-    /// Describes an asset; the texts and times are to be filled in.
+    /// Describes an asset.
     #[must_use]
-    pub const fn new(id: Uuid, blob: &AssetId, size: u64) -> Self {
-        Self {
-            id: id.into_bytes(),
-            blob: *blob.as_bytes(),
-            size,
-            content_type: String::new(),
-            description: String::new(),
-            created_ms: 0,
-            left_ms: 0,
-        }
+    pub const fn new(id: Uuid, blob: &AssetId, size: u64, content_type: String) -> Self {
+        Self { id: id.into_bytes(), blob: *blob.as_bytes(), size, content_type }
     }
 
     /// The asset.
@@ -124,19 +110,14 @@ mod tests {
             "0102000000000000006163010000000000000000000000000000000000000000000007"
         );
         assert_eq!(NvcfAsk::decode(&ask.encode().unwrap()).unwrap(), ask);
-        let held = HeldAsset {
-            content_type: "a/b".to_owned(),
-            description: "d".to_owned(),
-            created_ms: 1,
-            left_ms: 2,
-            ..HeldAsset::new(Uuid::from_u128(7), &AssetId::from_bytes([9; 32]), 5)
-        };
+        let blob = AssetId::from_bytes([9; 32]);
+        let held = HeldAsset::new(Uuid::from_u128(7), &blob, 5, "a/b".to_owned());
         let table = [
             (
                 NvcfAnswer::Held(vec![held]),
                 "0100000000010000000000000000000000000000000000000000000007\
                  09090909090909090909090909090909090909090909090909090909090909090500000000000000\
-                 0300000000000000612f6201000000000000006401000000000000000200000000000000",
+                 0300000000000000612f62",
             ),
             (NvcfAnswer::Refused(NvcfRefusal::Forbidden), "010100000000000000"),
             (NvcfAnswer::Refused(NvcfRefusal::TooMany), "010100000001000000"),
@@ -153,11 +134,7 @@ mod tests {
     fn the_most_that_may_be_asked_and_answered_fits() {
         let id = Uuid::from_u128(u128::MAX);
         assert!(NvcfAsk::new(&"a".repeat(256), &[id; NVCF_IDS_MAX]).encode().is_ok());
-        let held = HeldAsset {
-            content_type: "t".repeat(255),
-            description: "d".repeat(1024),
-            ..HeldAsset::new(id, &AssetId::of(b""), u64::MAX)
-        };
+        let held = HeldAsset::new(id, &AssetId::of(b""), u64::MAX, "t".repeat(255));
         assert!(NvcfAnswer::Held(vec![held; NVCF_IDS_MAX]).encode().is_ok());
     }
 

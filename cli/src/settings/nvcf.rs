@@ -17,21 +17,28 @@ pub(crate) struct NvcfSection {
     upload_within: Option<Span>,
     asset_bytes_max: Option<ByteSize>,
     waiting_max: Option<NonZeroU64>,
+    assets_max: Option<NonZeroU64>,
+    account_bytes_max: Option<ByteSize>,
 }
 
 impl Layers<'_> {
     pub(super) fn nvcf(&self, file: NvcfSection) -> Result<Config, Fault> {
         let default = Config::default();
         let span = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, |Span(span)| span));
+        let size =
+            |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, |ByteSize(bytes)| bytes));
+        let count = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, NonZeroU64::get));
         Ok(Config {
             lifetime: span("ASSETMESH_NVCF_ASSET_LIFETIME", file.asset_lifetime, default.lifetime)?,
             upload_within: span("ASSETMESH_NVCF_UPLOAD_WITHIN", file.upload_within, default.upload_within)?,
-            bytes_max: self
-                .pick(None, "ASSETMESH_NVCF_ASSET_BYTES_MAX", file.asset_bytes_max)?
-                .map_or(default.bytes_max, |ByteSize(bytes)| bytes),
-            waiting_max: self
-                .pick(None, "ASSETMESH_NVCF_WAITING_MAX", file.waiting_max)?
-                .map_or(default.waiting_max, NonZeroU64::get),
+            bytes_max: size("ASSETMESH_NVCF_ASSET_BYTES_MAX", file.asset_bytes_max, default.bytes_max)?,
+            waiting_max: count("ASSETMESH_NVCF_WAITING_MAX", file.waiting_max, default.waiting_max)?,
+            assets_max: count("ASSETMESH_NVCF_ASSETS_MAX", file.assets_max, default.assets_max)?,
+            account_bytes_max: size(
+                "ASSETMESH_NVCF_ACCOUNT_BYTES_MAX",
+                file.account_bytes_max,
+                default.account_bytes_max,
+            )?,
         })
     }
 }

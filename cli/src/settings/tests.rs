@@ -136,12 +136,16 @@ fn input_assets_have_their_variables() {
         ("ASSETMESH_NVCF_UPLOAD_WITHIN", "3m"),
         ("ASSETMESH_NVCF_ASSET_BYTES_MAX", "4MB"),
         ("ASSETMESH_NVCF_WAITING_MAX", "5"),
+        ("ASSETMESH_NVCF_ASSETS_MAX", "6"),
+        ("ASSETMESH_NVCF_ACCOUNT_BYTES_MAX", "7MB"),
     ]);
     let nvcf = assetmesh_node::nvcf::Config {
         lifetime: Duration::from_secs(7200),
         upload_within: Duration::from_secs(180),
         bytes_max: 4_000_000,
         waiting_max: 5,
+        assets_max: 6,
+        account_bytes_max: 7_000_000,
     };
     assert_eq!(layers(&env, "").node(&NodeRunArgs::default()).unwrap().nvcf, nvcf);
 }

@@ -1,7 +1,6 @@
 //! Refusals of the NVCF routes: which error of input assets has which status, and the two forms in which these routes tell
 //! a refusal: problem JSON (RFC 9457), and for uploads the XML of S3, because that is what their clients read.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use assetmesh_node::nvcf;
@@ -18,7 +17,7 @@ use super::ApiError;
 const ROOT: &str = "/v2/nvcf/";
 /// Where content is uploaded.
 pub(crate) const UPLOADS: &str = "/v2/nvcf/uploads/";
-/// A client that has too many assets waiting may look again after a sweep.
+/// A client whose account has too much may look again after a sweep.
 const QUOTA_RETRY: HeaderValue = HeaderValue::from_static("60");
 
 /// The body of a refusal of an NVCF route.
@@ -158,11 +157,14 @@ impl From<nvcf::Error> for ApiError {
             }
             Error::ContentType => Self::bad_request("bad_content_type", sentence),
             Error::Description => Self::bad_request("bad_description", sentence),
-            Error::TooManyWaiting(_) => {
+            Error::TooManyWaiting(_) | Error::TooManyAssets(_) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "quota", sentence).with(RETRY_AFTER, QUOTA_RETRY)
             }
+            Error::TooManyBytes(_) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota", sentence).with(RETRY_AFTER, QUOTA_RETRY)
+            }
             Error::TooLarge(bytes_max) => Self::too_large("the content", bytes_max),
-            Error::Refused(why) => Self::forbidden(Cow::Borrowed(why)),
+            Error::Refused(_) => Self::forbidden(sentence),
             Error::OtherContent => Self::new(StatusCode::CONFLICT, "conflict", sentence),
             Error::Full => Self::full(),
             Error::Busy => Self::busy(),
@@ -222,12 +224,14 @@ mod tests {
         let id = uuid::Uuid::nil();
         let table = [
             (nvcf::Error::NotFound(id), 404),
-            (nvcf::Error::Unanswered { id, silent: Vec::new() }, 404),
+            (nvcf::Error::Unanswered { id, silence: nvcf::Silence::default() }, 404),
             (nvcf::Error::ContentType, 400),
             (nvcf::Error::Description, 400),
             (nvcf::Error::TooManyWaiting(1), 429),
+            (nvcf::Error::TooManyAssets(1), 429),
+            (nvcf::Error::TooManyBytes(1), 507),
             (nvcf::Error::TooLarge(1), 413),
-            (nvcf::Error::Refused("no"), 403),
+            (nvcf::Error::Refused(nvcf::Refusal::Gone), 403),
             (nvcf::Error::OtherContent, 409),
             (nvcf::Error::Full, 507),
             (nvcf::Error::Busy, 503),

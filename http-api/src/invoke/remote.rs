@@ -8,7 +8,7 @@ use axum::BoxError;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -120,7 +120,11 @@ fn refusal(status: StatusCode, challenge: Option<HeaderValue>, text: &[u8]) -> A
 }
 
 impl Source for Remote {
-    fn admit<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Account, ApiError>> {
+    fn admit<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        _known: &'a Extensions,
+    ) -> BoxFuture<'a, Result<Account, ApiError>> {
         async move {
             let bearer = bearer(headers)?;
             let found = self.find(bearer, &[]).await?;

@@ -7,7 +7,7 @@ use axum::BoxError;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -45,8 +45,13 @@ impl fmt::Debug for Input {
 
 /// Knows accounts and their assets.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// Checks the caller's token and its right to invoke.
-    fn admit<'a>(&'a self, headers: &'a HeaderMap) -> BoxFuture<'a, Result<Account, ApiError>>;
+    /// Tells whose the caller's token is, and refuses one without the right to invoke. `known` may have who was found
+    /// to call by what stands before this.
+    fn admit<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        known: &'a Extensions,
+    ) -> BoxFuture<'a, Result<Account, ApiError>>;
 
     /// Finds the assets, in the whole federation. The first that is missing is named.
     fn resolve<'a>(

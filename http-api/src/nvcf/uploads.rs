@@ -33,11 +33,7 @@ pub(crate) async fn put(State(app): State<App>, request: Request) -> Result<Resp
     let (parts, body) = request.into_parts();
     let slot = admit(&app, &parts.uri)?;
     check_headers(&slot, &parts.headers)?;
-    let bytes_max = slot.bytes_max();
-    if declared_length(&parts.headers).is_some_and(|length| length > bytes_max) {
-        return Err(ApiError::too_large("the content", bytes_max));
-    }
-    let mut upload = app.node.nvcf().begin(slot);
+    let mut upload = app.node.nvcf().begin(slot, declared_length(&parts.headers))?;
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         upload.write(piece.map_err(body_error)?).await?;

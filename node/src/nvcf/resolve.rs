@@ -1,17 +1,18 @@
 //! Finds the input assets that a call names, here first, then on trusted peers; and brings their bytes, verified. Nothing
 //! that comes from a peer is stored.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use assetmesh_protocol::ids::{AssetId, NodeKey};
-use assetmesh_protocol::nvcf::{HeldAsset, NVCF_IDS_MAX, NvcfAnswer, NvcfAsk};
+use assetmesh_protocol::nvcf::{HeldAsset, NVCF_IDS_MAX, NvcfAnswer, NvcfAsk, NvcfRefusal};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::{Error, Nvcf, state};
+use super::{Error, Nvcf, Silence, state};
 use crate::liveness::PeerState;
 use crate::swarm::Service;
 
@@ -28,8 +29,6 @@ pub struct Resolved {
     pub id: Uuid,
     /// Its media type.
     pub content_type: String,
-    /// What its account says of it.
-    pub description: String,
     /// The BLAKE3 hash of its content.
     pub blob: AssetId,
     /// Its size in bytes. Of one on a peer it is a claim, proven when all bytes have come.
@@ -44,17 +43,9 @@ enum Place {
     There(Vec<NodeKey>),
 }
 
-impl Resolved {
-    /// Whether the bytes lie on this node.
-    #[must_use]
-    pub fn is_here(&self) -> bool {
-        self.place == Place::Here
-    }
-}
-
 impl Nvcf {
     /// Finds uploaded assets of an account: here first, then on the peers that this node trusts to speak for accounts
-    /// and that trust it. In the order of `ids`, each once.
+    /// and that trust it, for so long at most. In the order of `ids`, each once.
     ///
     /// # Errors
     /// `NotFound` or `Unanswered` for the first that is nowhere, and the store's own.
@@ -71,25 +62,24 @@ impl Nvcf {
             match self.get(account, *id) {
                 Ok(asset) => {
                     let Some((blob, size)) = asset.content else { continue };
-                    let (content_type, description) = (asset.content_type, asset.description);
-                    let place = Place::Here;
-                    found.insert(*id, Resolved { id: *id, content_type, description, blob, size, place });
+                    let (content_type, place) = (asset.content_type, Place::Here);
+                    found.insert(*id, Resolved { id: *id, content_type, blob, size, place });
                 }
                 Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         let missing: Vec<Uuid> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
-        let silent = if missing.is_empty() {
-            Vec::new()
+        let silence = if missing.is_empty() {
+            Silence::default()
         } else {
-            self.ask_all(account, &missing, within, &mut found).await
+            self.ask_all(account, &missing, Instant::now() + within, &mut found).await
         };
         ids.iter()
             .map(|id| match found.remove(id) {
                 Some(resolved) => Ok(resolved),
-                None if silent.is_empty() => Err(Error::NotFound(*id)),
-                None => Err(Error::Unanswered { id: *id, silent: silent.clone() }),
+                None if silence == Silence::default() => Err(Error::NotFound(*id)),
+                None => Err(Error::Unanswered { id: *id, silence: silence.clone() }),
             })
             .collect()
     }
@@ -103,7 +93,8 @@ impl Nvcf {
         match &resolved.place {
             Place::Here => {
                 let blob = self.inner.blobs.open(&resolved.blob)?.ok_or(Error::NotFound(resolved.id))?;
-                Ok(blob.read(whole).map_err(Error::from).boxed())
+                // What turns out to be damaged and others have as well is mended on the way.
+                Ok(self.inner.fetch.read_own(&blob, whole).map_err(Error::from).boxed())
             }
             Place::There(providers) => {
                 let (id, size) = (resolved.blob, resolved.size);
@@ -112,59 +103,67 @@ impl Nvcf {
         }
     }
 
-    /// Asks trusted peers. Returns those that did not answer.
+    /// Asks trusted peers until all is found or the deadline is over. Returns who did not say whether it has the rest.
     async fn ask_all(
         &self,
         account: &str,
         ids: &[Uuid],
-        within: Duration,
+        deadline: Instant,
         found: &mut HashMap<Uuid, Resolved>,
-    ) -> Vec<NodeKey> {
+    ) -> Silence {
         let peers = self.inner.setup.peers.borrow().clone();
         let trusted = peers.iter().filter(|(key, _)| self.inner.setup.trust.has(key));
         let (up, rest): (Vec<_>, Vec<_>) = trusted
             .map(|(key, fact)| (*key, fact.state))
             .partition(|(_, state)| matches!(state, PeerState::Alive | PeerState::Suspect));
         let down = rest.into_iter().filter(|(_, state)| *state == PeerState::Down);
-        let mut silent: Vec<NodeKey> = down.map(|(key, _)| key).collect();
-        let questions = up.into_iter().map(|(peer, _)| self.ask(peer, account, ids, within));
+        let mut silence = Silence { silent: down.map(|(key, _)| key).collect(), distrusting: Vec::new() };
+        let mut unheard: BTreeSet<NodeKey> = up.into_iter().map(|(key, _)| key).collect();
+        let questions = unheard.iter().map(|peer| self.ask(*peer, account, ids, deadline));
         let questions: Vec<_> = questions.collect();
         let mut answers = stream::iter(questions).buffer_unordered(ASKED_AT_ONCE);
-        while let Some((peer, answer)) = answers.next().await {
+        // An asset lies on one node, so that there is nobody else to wait for.
+        while !ids.iter().all(|id| found.contains_key(id)) {
+            let Ok(Some((peer, answer))) = timeout_at(deadline, answers.next()).await else { break };
+            unheard.remove(&peer);
             match answer {
-                Some(held) => held.into_iter().for_each(|asset| note(found, peer, asset)),
-                None => silent.push(peer),
+                Some(NvcfAnswer::Held(held)) => held.into_iter().for_each(|asset| note(found, peer, asset)),
+                Some(NvcfAnswer::Refused(NvcfRefusal::Forbidden)) => silence.distrusting.push(peer),
+                Some(NvcfAnswer::Refused(_)) | None => silence.silent.push(peer),
             }
         }
-        silent
+        silence.silent.extend(unheard);
+        silence
     }
 
-    /// Asks one peer; nothing if it gives no answer. One that does not trust this node has none to give.
+    /// Asks one peer; nothing if it gives no answer in time.
     async fn ask(
         &self,
         peer: NodeKey,
         account: &str,
         ids: &[Uuid],
-        within: Duration,
-    ) -> (NodeKey, Option<Vec<HeldAsset>>) {
+        deadline: Instant,
+    ) -> (NodeKey, Option<NvcfAnswer>) {
         let mut all = Vec::new();
         for some in ids.chunks(NVCF_IDS_MAX) {
             let Ok(body) = NvcfAsk::new(account, some).encode() else { return (peer, None) };
+            let within = deadline.saturating_duration_since(Instant::now());
             let answer = self.inner.swarm.request(peer, Service::Nvcf, body, within).await;
-            let answer = answer.ok().and_then(|bytes| NvcfAnswer::decode(&bytes).ok());
-            let Some(NvcfAnswer::Held(held)) = answer else { return (peer, None) };
-            // What was not asked for is not taken, nor what this node itself would have refused.
-            all.extend(held.into_iter().filter(|asset| some.contains(&asset.id()) && is_fit(asset)));
+            match answer.ok().and_then(|bytes| NvcfAnswer::decode(&bytes).ok()) {
+                // What was not asked for is not taken, nor what this node itself would have refused.
+                Some(NvcfAnswer::Held(held)) => {
+                    all.extend(held.into_iter().filter(|asset| some.contains(&asset.id()) && is_fit(asset)));
+                }
+                other => return (peer, other),
+            }
         }
-        (peer, Some(all))
+        (peer, Some(NvcfAnswer::Held(all)))
     }
 }
 
 fn is_fit(asset: &HeldAsset) -> bool {
     let is_empty_right = asset.size > 0 || asset.blob() == AssetId::of(b"");
-    state::check_content_type(&asset.content_type).is_ok()
-        && state::check_description(&asset.description).is_ok()
-        && is_empty_right
+    state::check_content_type(&asset.content_type).is_ok() && is_empty_right
 }
 
 /// The first answer counts; who says the same is another provider.
@@ -173,7 +172,6 @@ fn note(found: &mut HashMap<Uuid, Resolved>, peer: NodeKey, asset: HeldAsset) {
     let resolved = found.entry(id).or_insert_with(|| Resolved {
         id,
         content_type: asset.content_type,
-        description: asset.description,
         blob,
         size,
         place: Place::There(Vec::new()),
@@ -190,8 +188,7 @@ fn note(found: &mut HashMap<Uuid, Resolved>, peer: NodeKey, asset: HeldAsset) {
 impl Resolved {
     /// What a peer would have said.
     pub(super) fn there(id: Uuid, blob: AssetId, size: u64, provider: NodeKey) -> Self {
-        let (content_type, description) = (String::new(), String::new());
-        Self { id, content_type, description, blob, size, place: Place::There(vec![provider]) }
+        Self { id, content_type: String::new(), blob, size, place: Place::There(vec![provider]) }
     }
 
     pub(super) fn or_at(mut self, provider: NodeKey) -> Self {

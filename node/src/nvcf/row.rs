@@ -96,17 +96,38 @@ impl Row {
 
     fn is_over(&self, time: u64, now: Times) -> bool {
         now.shown >= self.created.shown.saturating_add(time)
-            || now.sure >= self.created.sure.saturating_add(time)
+            || now.sure >= self.born(now).saturating_add(time)
+    }
+
+    /// When it was created, in certain time. Once that has come to what the wall clock said then, the wall clock was
+    /// right, and it is certain time that was behind.
+    fn born(&self, now: Times) -> u64 {
+        if now.sure >= self.created.shown { self.created.shown } else { self.created.sure }
+    }
+
+    /// The row with what is known now of its creation: its end may be later than was noted.
+    pub(super) fn settled(mut self, now: Times) -> Self {
+        self.created.sure = self.born(now);
+        self
     }
 
     /// When it is destroyed, in certain time. One that is not uploaded stays once again as long as its URL was good, so
     /// that an upload that began in time can end.
     pub(super) fn due(&self) -> u64 {
+        self.due_from(self.created.sure)
+    }
+
+    /// Whether it is to be destroyed now.
+    pub(super) fn is_due(&self, now: Times) -> bool {
+        now.sure >= self.due_from(self.born(now))
+    }
+
+    fn due_from(&self, born: u64) -> u64 {
         let time = match self.content {
             Some(_) => self.live_for,
             None => self.upload_for.saturating_mul(2).min(self.live_for),
         };
-        self.created.sure.saturating_add(time)
+        born.saturating_add(time)
     }
 
     /// The asset as its owner sees it.
@@ -117,7 +138,6 @@ impl Row {
             content_type: self.content_type,
             description: self.description,
             created_ms: self.created.shown,
-            expires_ms: self.created.shown.saturating_add(self.live_for),
             content: self.content.map(|content| (content.blob, content.size)),
         }
     }
@@ -237,5 +257,19 @@ pub(super) mod tests {
         assert!(row.is_gone(at(24_000, 0)) && row.is_gone(at(0, 24_000)));
         assert_eq!(row.due(), 1_002_000);
         assert_eq!(with_content().due(), 1_024_000);
+    }
+
+    #[test]
+    fn one_that_was_made_ahead_of_certain_time_lives_whole_once_that_has_caught_up() {
+        const YEAR: u64 = 31_536_000_000;
+        let row = Row { created: Times { shown: YEAR, sure: 1_000_000 }, ..with_content() };
+        let at = |shown: u64, sure: u64| Times { shown, sure };
+        assert!(!row.is_gone(at(YEAR + 3_000, 1_003_000)), "both hands go on");
+        assert!(!row.is_gone(at(YEAR + 4_000, YEAR + 4_000)), "the leap is believed");
+        assert_eq!(row.clone().settled(at(YEAR + 4_000, YEAR + 4_000)).due(), YEAR + 24_000);
+        assert!(row.is_gone(at(YEAR + 24_000, YEAR + 24_000)));
+        // It was no leap: the wall clock was wrong, and is right again.
+        assert!(row.is_gone(at(1_024_000, 1_024_000)));
+        assert_eq!(row.clone().settled(at(1_024_000, 1_024_000)), row);
     }
 }

@@ -47,18 +47,12 @@ impl Nvcf {
         if ask.count() > NVCF_IDS_MAX {
             return NvcfAnswer::Refused(NvcfRefusal::TooMany);
         }
-        let now = self.now().shown;
         let mut held = Vec::new();
         for id in ask.ids() {
             match self.get(&ask.account, id) {
                 Ok(asset) => {
                     let Some((blob, size)) = asset.content else { continue };
-                    let mut here = HeldAsset::new(id, &blob, size);
-                    here.content_type = asset.content_type;
-                    here.description = asset.description;
-                    here.created_ms = asset.created_ms;
-                    here.left_ms = asset.expires_ms.saturating_sub(now);
-                    held.push(here);
+                    held.push(HeldAsset::new(id, &blob, size, asset.content_type));
                 }
                 Err(Error::NotFound(_)) => {}
                 Err(error) => {

@@ -1,11 +1,9 @@
-//! What is decided about input assets: which descriptions are taken, how many an account may leave without content, and
-//! what an upload does to an asset. Pure: no clock, no store.
+//! What is decided about input assets: which descriptions are taken, and what an upload does to an asset. Pure: no
+//! clock, no store.
 
-use std::collections::HashMap;
-
-use super::Error;
 use super::clock::Times;
-use super::row::{AccountTag, Content, Row};
+use super::row::{Content, Row};
+use super::{Error, Refusal};
 
 /// Longest media type, in bytes. No registered one is half as long.
 const CONTENT_TYPE_BYTES_MAX: usize = 255;
@@ -27,50 +25,6 @@ pub(super) fn check_description(text: &str) -> Result<(), Error> {
     if fits { Ok(()) } else { Err(Error::Description) }
 }
 
-/// How many assets of each account wait for their content.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    counts: HashMap<AccountTag, u64>,
-    /// What the transaction that is under way has changed.
-    changes: Vec<(AccountTag, bool)>,
-}
-
-impl Waiting {
-    /// One more, if there may be.
-    pub(super) fn begin(&mut self, account: AccountTag, most: u64) -> Result<(), Error> {
-        let count = self.counts.entry(account).or_default();
-        if *count >= most {
-            return Err(Error::TooManyWaiting(most));
-        }
-        *count += 1;
-        self.changes.push((account, true));
-        Ok(())
-    }
-
-    /// One less: it was uploaded, or is gone.
-    pub(super) fn end(&mut self, account: AccountTag) {
-        self.changes.push((account, false));
-        self.step(account, false);
-    }
-
-    /// The transaction is on disk, or nothing of it is.
-    pub(super) fn settle(&mut self, is_kept: bool) {
-        for (account, was_more) in std::mem::take(&mut self.changes) {
-            if !is_kept {
-                self.step(account, !was_more);
-            }
-        }
-    }
-
-    fn step(&mut self, account: AccountTag, is_more: bool) {
-        let count = self.counts.entry(account).or_default();
-        *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
-        if *count == 0 {
-            self.counts.remove(&account);
-        }
-    }
-}
-
 /// What the end of an upload does.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finish {
@@ -82,7 +36,7 @@ pub(super) enum Finish {
 
 /// Decides what the end of an upload does to an asset, which waits for content or has some.
 pub(super) fn finish(row: Option<Row>, content: Content, now: Times) -> Result<Finish, Error> {
-    let row = row.filter(|row| !row.is_gone(now)).ok_or(Error::Refused("the asset is gone"))?;
+    let row = row.filter(|row| !row.is_gone(now)).ok_or(Error::Refused(Refusal::Gone))?;
     match row.content {
         None => Ok(Finish::Store(Row { content: Some(content), ..row })),
         Some(stored) if stored == content => Ok(Finish::Again(row)),
@@ -135,26 +89,6 @@ mod tests {
         for bad in ["a\nb", "a\r\nX-Evil: 1", "\0", "a\tb", "\u{7f}", "\u{85}", &"d".repeat(1025)] {
             assert!(matches!(check_description(bad), Err(Error::Description)), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn an_account_has_its_share_and_a_lost_transaction_costs_nothing() {
-        let (one, other) = (AccountTag([1; 16]), AccountTag([2; 16]));
-        let mut waiting = Waiting::default();
-        for _ in 0..2 {
-            waiting.begin(one, 2).unwrap();
-        }
-        waiting.settle(true);
-        assert!(matches!(waiting.begin(one, 2), Err(Error::TooManyWaiting(2))));
-        waiting.begin(other, 2).unwrap();
-        waiting.end(one);
-        waiting.begin(one, 2).unwrap();
-        waiting.settle(false);
-        assert!(waiting.begin(one, 2).is_err(), "the two from before are there again");
-        waiting.end(one);
-        waiting.settle(true);
-        waiting.begin(one, 2).unwrap();
-        assert_eq!(waiting.counts.get(&other), None);
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Nvcf {
         loop {
             let done = self.change(Change::Sweep).await?;
             swept += done.swept;
+            self.inner.metrics.expired.inc_by(done.swept as u64);
             self.free(done.unheld).await;
             if !done.has_more {
                 return Ok(swept);

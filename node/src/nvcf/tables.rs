@@ -8,8 +8,10 @@ use assetmesh_protocol::ids::AssetId;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 use uuid::Uuid;
 
+use super::Error;
+use super::accounts::Holding;
+use super::error::damaged;
 use super::row::{self, AccountTag, Key, Row};
-use super::{Error, damaged};
 use crate::storage::StoreError;
 
 type Rows = TableDefinition<'static, &'static [u8; 32], &'static [u8]>;
@@ -94,10 +96,14 @@ impl<'t> Tables<'t> {
         Ok((!is_held).then_some(content.blob))
     }
 
-    /// Takes out whatever there is of a row that cannot be read.
-    pub(super) fn remove_damaged(&mut self, key: &Key) -> Result<Vec<AssetId>, Error> {
-        self.uploads.remove(&key.0)?;
-        self.assets.remove(&key.0)?;
+    /// Takes out whatever there is of a row that cannot be read. Returns what its account had in it, but for the bytes,
+    /// and its blobs, which others may have.
+    pub(super) fn remove_damaged(&mut self, key: &Key) -> Result<(Holding, Vec<AssetId>), Error> {
+        let had = Holding {
+            waiting: u64::from(self.uploads.remove(&key.0)?.is_some()),
+            stored: u64::from(self.assets.remove(&key.0)?.is_some()),
+            bytes: 0,
+        };
         let mut held = Vec::new();
         for entry in self.holders.iter()? {
             let (entry, _) = entry?;
@@ -110,7 +116,7 @@ impl<'t> Tables<'t> {
             self.holders.remove((blob.as_bytes(), &key.0))?;
         }
         self.due.retain(|(_, due), ()| *due != key.0)?;
-        Ok(held)
+        Ok((had, held))
     }
 
     /// The first `limit` rows that are due.
@@ -138,13 +144,19 @@ pub(super) fn time(transaction: &ReadTransaction) -> Result<Option<u64>, StoreEr
     Ok(time)
 }
 
-/// The accounts of all assets that are not uploaded yet, one for each asset.
-pub(super) fn uploading(
+/// What every asset is to its account. The bytes of one whose row is damaged are not known.
+pub(super) fn holdings(
     transaction: &ReadTransaction,
-    mut account: impl FnMut(AccountTag),
+    mut has: impl FnMut(AccountTag, Holding),
 ) -> Result<(), StoreError> {
     for entry in transaction.open_table(UPLOADS)?.iter()? {
-        account(Key(*entry?.0.value()).account());
+        has(Key(*entry?.0.value()).account(), Holding { waiting: 1, ..Holding::default() });
+    }
+    for entry in transaction.open_table(ASSETS)?.iter()? {
+        let (key, bytes) = entry?;
+        let key = Key(*key.value());
+        let damaged = |_| Holding { stored: 1, ..Holding::default() };
+        has(key.account(), Row::decode(&key, bytes.value()).as_ref().map_or_else(damaged, Holding::from));
     }
     Ok(())
 }

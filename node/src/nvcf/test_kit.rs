@@ -13,7 +13,7 @@ use super::*;
 use crate::identity::Identity;
 use crate::liveness::{PeerFact, PeerState};
 use crate::summaries::Summaries;
-use crate::{catalog, swarm};
+use crate::{blobs, catalog, fetch, swarm};
 
 /// Far more than anything here takes on a busy machine.
 pub(super) const WITHIN: Duration = Duration::from_secs(60);
@@ -76,12 +76,18 @@ impl Member {
 
     /// Stops it, and starts it again on the same data; its monotonic clock begins anew.
     pub(super) async fn restart(self) -> Self {
+        self.restart_with(&[], |_| {}).await
+    }
+
+    /// As [`Member::restart`], with something done to its data meanwhile.
+    pub(super) async fn restart_with(self, bootstrap: &[&Self], meanwhile: impl FnOnce(&Path)) -> Self {
         let Self { nvcf, blobs, catalog, swarm, fetch, clock, tasks, dir, .. } = self;
         tasks.finish().await;
         let config = nvcf.inner.setup.config.clone();
         drop((nvcf, blobs, catalog, swarm, fetch));
         clock.lock().unwrap().running = 0;
-        Self::start_in(dir, &[], clock, config)
+        meanwhile(dir.path());
+        Self::start_in(dir, bootstrap, clock, config)
     }
 
     /// Time goes by.
@@ -123,7 +129,7 @@ impl Member {
     }
 
     pub(super) async fn put(&self, ticket: &Ticket, content: &[u8]) -> Result<InputAsset, Error> {
-        let mut upload = self.nvcf.begin(self.nvcf.admit(ticket)?);
+        let mut upload = self.nvcf.begin(self.nvcf.admit(ticket)?, None)?;
         for piece in content.chunks(100_000) {
             upload.write(Bytes::copy_from_slice(piece)).await?;
         }
@@ -148,8 +154,8 @@ impl Member {
         self.catalog.create_uploaded(draft, facts, stored).await.unwrap().asset.uri().to_owned()
     }
 
-    pub(super) fn ids(&self, account: &str) -> Vec<Uuid> {
-        let (assets, next) = self.nvcf.list(account, None, 1000).unwrap();
+    pub(super) async fn ids(&self, account: &str) -> Vec<Uuid> {
+        let (assets, next) = self.nvcf.list(account, None, 1000).await.unwrap();
         assert_eq!(next, None);
         assets.into_iter().map(|asset| asset.id).collect()
     }

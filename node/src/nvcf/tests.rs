@@ -1,6 +1,7 @@
 //! Input assets on real stores, by clocks that are set by hand; and between nodes that trust each other, or do not.
 
 mod between;
+mod uploads;
 
 use super::test_kit::{HOUR, Member, START, content};
 use super::*;
@@ -14,14 +15,14 @@ async fn an_asset_is_seen_from_its_upload_on() {
     let node = Member::start(&[]);
     let (id, ticket) = node.create("acme").await;
     assert!(matches!(node.nvcf.get("acme", id), Err(Error::NotFound(missing)) if missing == id));
-    assert!(node.ids("acme").is_empty());
+    assert!(node.ids("acme").await.is_empty());
     let bytes = content(1, 3_000_000);
     let asset = node.put(&ticket, &bytes).await.unwrap();
     assert_eq!(asset, node.nvcf.get("acme", id).unwrap());
     assert_eq!(asset.content, Some((AssetId::of(&bytes), 3_000_000)));
-    assert_eq!((asset.created_ms, asset.expires_ms), (START, START + DAY));
+    assert_eq!(asset.created_ms, START);
     assert_eq!(asset.created_at(), "2027-01-15T08:00:00.000Z");
-    assert_eq!(node.ids("acme"), [id]);
+    assert_eq!(node.ids("acme").await, [id]);
     let node = node.restart().await;
     assert_eq!(asset, node.nvcf.get("acme", id).unwrap());
     assert_eq!(node.blobs_left().await, 1, "the sweep of blobs took it for an orphan");
@@ -34,11 +35,11 @@ async fn an_asset_is_gone_a_day_after_its_creation_and_so_are_its_bytes() {
     node.pass(HOUR / 2);
     node.put(&ticket, b"content").await.unwrap();
     node.pass(DAY - HOUR / 2 - 1);
-    assert_eq!(node.ids("acme"), [id]);
+    assert_eq!(node.ids("acme").await, [id]);
     node.nvcf.sweep().await.unwrap();
     assert!(node.nvcf.get("acme", id).is_ok());
     node.pass(1);
-    assert!(node.ids("acme").is_empty());
+    assert!(node.ids("acme").await.is_empty());
     assert!(matches!(node.nvcf.get("acme", id), Err(Error::NotFound(_))));
     assert!(matches!(node.nvcf.delete("acme", id).await, Err(Error::NotFound(_))));
     assert!(node.nvcf.resolve("acme", &[id], Duration::from_secs(1)).await.is_err());
@@ -56,10 +57,10 @@ async fn an_upload_url_is_good_for_an_hour() {
     assert!(matches!(node.nvcf.admit(&ticket), Err(Error::Refused(_))));
     // One that began in time may end.
     node.nvcf.sweep().await.unwrap();
-    let mut upload = node.nvcf.begin(slot);
+    let mut upload = node.nvcf.begin(slot, None).unwrap();
     upload.write(bytes::Bytes::from_static(b"late")).await.unwrap();
     upload.finish().await.unwrap();
-    assert_eq!(node.ids("acme").len(), 1);
+    assert_eq!(node.ids("acme").await.len(), 1);
     // And one that never began is forgotten.
     node.create("acme").await;
     node.pass(2 * HOUR);
@@ -72,13 +73,41 @@ async fn a_wall_clock_that_leaps_by_years_and_back_destroys_nothing() {
     let node = Member::start(&[]);
     let id = node.store("acme", b"content").await;
     node.set_wall(START + YEARS);
-    assert!(node.ids("acme").is_empty(), "it is hidden at once");
+    assert!(node.ids("acme").await.is_empty(), "it is hidden at once");
     node.nvcf.sweep().await.unwrap();
     let node = node.restart().await;
     node.nvcf.sweep().await.unwrap();
     assert_eq!(node.blobs_left().await, 1);
     node.set_wall(START + HOUR);
-    assert_eq!(node.ids("acme"), [id]);
+    assert_eq!(node.ids("acme").await, [id]);
+}
+
+#[tokio::test]
+async fn after_a_true_leap_what_was_made_before_it_was_believed_lives_its_whole_day() {
+    let node = Member::start(&[]);
+    let old = node.store("acme", b"old").await;
+    // Off for 40 days; a node believes that after an hour.
+    node.set_wall(START + 40 * DAY);
+    let node = node.restart().await;
+    let (new, (waiting, ticket)) = (node.store("acme", b"new").await, node.create("acme").await);
+    node.pass(HOUR - 1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!((node.ids("acme").await, node.blobs_left().await), (vec![new], 2));
+    node.pass(1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!((node.ids("acme").await, node.blobs_left().await), (vec![new], 1), "{old} alone is over");
+    assert!(matches!(node.nvcf.admit(&ticket), Err(Error::Refused(_))), "its hour is over");
+    assert_eq!(lengths(node.store_of_rows()), [1, 1, 1, 2]);
+    let node = node.restart().await;
+    node.pass(HOUR);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!(lengths(node.store_of_rows()), [0, 1, 1, 1], "{waiting} is over");
+    node.pass(22 * HOUR - 1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!(node.ids("acme").await, [new]);
+    node.pass(1);
+    node.nvcf.sweep().await.unwrap();
+    assert_eq!((lengths(node.store_of_rows()), node.blobs_left().await), ([0; 4], 0));
 }
 
 #[tokio::test]
@@ -90,15 +119,15 @@ async fn a_wall_clock_that_goes_back_prolongs_nothing() {
     node.set_wall(START - YEARS);
     let node = node.restart().await;
     node.pass(4 * HOUR - 1);
-    assert_eq!(node.ids("acme").len(), 1);
+    assert_eq!(node.ids("acme").await.len(), 1);
     node.pass(1);
-    assert!(node.ids("acme").is_empty());
+    assert!(node.ids("acme").await.is_empty());
     // One that is made while the clock is wrong lives for a day as well, and no longer when it is right again.
     let id = node.store("acme", b"other").await;
     node.pass(DAY - 1);
-    assert_eq!(node.ids("acme"), [id]);
+    assert_eq!(node.ids("acme").await, [id]);
     node.set_wall(START + 30 * DAY);
-    assert!(node.ids("acme").is_empty());
+    assert!(node.ids("acme").await.is_empty());
 }
 
 #[tokio::test]
@@ -107,9 +136,9 @@ async fn one_that_is_made_while_the_clock_is_years_ahead_does_not_live_for_years
     node.set_wall(START + YEARS);
     let id = node.store("acme", b"content").await;
     node.set_wall(START);
-    assert_eq!(node.ids("acme"), [id]);
+    assert_eq!(node.ids("acme").await, [id]);
     node.pass(DAY);
-    assert!(node.ids("acme").is_empty());
+    assert!(node.ids("acme").await.is_empty());
     node.nvcf.sweep().await.unwrap();
     assert_eq!(node.blobs_left().await, 0);
 }
@@ -124,7 +153,7 @@ async fn no_account_sees_or_deletes_what_another_has() {
         node.create(account).await;
     }
     for (own, account) in ids.iter().zip(accounts) {
-        assert_eq!(node.ids(account), [*own]);
+        assert_eq!(node.ids(account).await, [*own]);
         for other in ids.iter().filter(|other| *other != own) {
             assert!(matches!(node.nvcf.get(account, *other), Err(Error::NotFound(_))), "{account}");
             assert!(matches!(node.nvcf.delete(account, *other).await, Err(Error::NotFound(_))), "{account}");
@@ -156,7 +185,7 @@ async fn a_ticket_is_good_for_one_content() {
 async fn of_two_uploads_at_once_the_first_to_end_counts() {
     let node = Member::start(&[]);
     let (_, ticket) = node.create("acme").await;
-    let mut slow = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap());
+    let mut slow = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap(), None).unwrap();
     slow.write(content(1, 50_000).into()).await.unwrap();
     node.put(&ticket, b"fast").await.unwrap();
     assert!(matches!(slow.finish().await, Err(Error::OtherContent)));
@@ -167,16 +196,16 @@ async fn of_two_uploads_at_once_the_first_to_end_counts() {
 async fn a_broken_or_too_large_upload_leaves_nothing() {
     let node = Member::start_with(&[], Config { bytes_max: 2_000_000, ..Config::default() });
     let (id, ticket) = node.create("acme").await;
-    let mut broken = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap());
+    let mut broken = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap(), None).unwrap();
     broken.write(content(1, 1_900_000).into()).await.unwrap();
     drop(broken);
     assert!(matches!(node.put(&ticket, &content(1, 2_000_001)).await, Err(Error::TooLarge(2_000_000))));
     assert_eq!(node.blobs_left().await, 0);
-    assert!(node.nvcf.get("acme", id).is_err() && node.ids("acme").is_empty());
+    assert!(node.nvcf.get("acme", id).is_err() && node.ids("acme").await.is_empty());
     node.put(&ticket, &content(1, 2_000_000)).await.unwrap();
     // One whose asset is deleted while its bytes come.
     let (id, ticket) = node.create("acme").await;
-    let mut late = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap());
+    let mut late = node.nvcf.begin(node.nvcf.admit(&ticket).unwrap(), None).unwrap();
     late.write(content(2, 1_000_000).into()).await.unwrap();
     node.nvcf.delete("acme", id).await.unwrap();
     assert!(matches!(late.finish().await, Err(Error::Refused(_))));
@@ -245,7 +274,7 @@ async fn a_list_is_read_in_pages_in_the_order_of_creation() {
     for limit in [1, 7, 24, 25, 26] {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
-            let (assets, next) = node.nvcf.list("acme", after, limit).unwrap();
+            let (assets, next) = node.nvcf.list("acme", after, limit).await.unwrap();
             assert!(assets.len() <= limit && (next.is_none() || !assets.is_empty()));
             ids.extend(assets.iter().map(|asset| asset.id));
             after = next;
@@ -263,7 +292,7 @@ async fn a_damaged_row_is_not_served_and_can_be_removed() {
     let (bad, good) = (node.store("acme", b"bad").await, node.store("acme", b"good").await);
     damage(node.store_of_rows(), &Key::new(AccountTag::of("acme"), bad));
     assert!(matches!(node.nvcf.get("acme", bad), Err(Error::Damaged(_))));
-    assert_eq!(node.ids("acme"), [good]);
+    assert_eq!(node.ids("acme").await, [good]);
     node.nvcf.delete("acme", bad).await.unwrap();
     assert!(matches!(node.nvcf.get("acme", bad), Err(Error::NotFound(_))));
     assert_eq!((lengths(node.store_of_rows()), node.blobs_left().await), ([0, 1, 1, 1], 1));

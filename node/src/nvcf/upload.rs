@@ -1,13 +1,20 @@
 //! The content of an input asset on its way in. A first upload goes to the blob store; one that repeats what is there
-//! is only compared with it, so that whoever has a URL cannot fill the disk with it.
+//! is only compared with it. Few are under way at once, and none outlives its asset, so that whoever has a URL cannot
+//! fill the disk with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
 
 use super::row::{Content, Key, Row};
 use super::writer::Change;
-use super::{Error, InputAsset, Nvcf};
+use super::{Error, InputAsset, Nvcf, Refusal};
 use crate::blobs;
+
+/// Uploads of one asset at once: one that hangs, and the one that the client tries instead.
+const AT_ONCE_MAX: usize = 2;
 
 /// What a ticket gives the right to.
 #[derive(Debug)]
@@ -28,11 +35,40 @@ impl Slot {
     pub fn description(&self) -> &str {
         &self.row.description
     }
+}
 
-    /// The most bytes that it may have.
-    #[must_use]
-    pub const fn bytes_max(&self) -> u64 {
-        self.row.bytes_max
+/// The uploads under way, of each asset.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UnderWay(Arc<Mutex<HashMap<Key, usize>>>);
+
+impl UnderWay {
+    fn enter(&self, key: Key) -> Result<Turn, Error> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(key).or_default();
+        if *count >= AT_ONCE_MAX {
+            return Err(Error::Busy);
+        }
+        *count += 1;
+        Ok(Turn { all: self.clone(), key })
+    }
+}
+
+/// One upload, counted as long as it is held.
+#[derive(Debug)]
+struct Turn {
+    all: UnderWay,
+    key: Key,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(&self.key) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                all.remove(&self.key);
+            }
+        }
     }
 }
 
@@ -40,10 +76,10 @@ impl Slot {
 #[derive(Debug)]
 pub struct Upload {
     nvcf: Nvcf,
-    key: Key,
+    row: Row,
     size: u64,
-    bytes_max: u64,
     way: Way,
+    turn: Turn,
 }
 
 #[derive(Debug)]
@@ -53,22 +89,35 @@ enum Way {
 }
 
 impl Upload {
-    pub(super) fn begin(nvcf: Nvcf, slot: Slot) -> Self {
-        let way = match slot.row.content {
+    pub(super) fn begin(nvcf: &Nvcf, Slot { key, row }: Slot, length: Option<u64>) -> Result<Self, Error> {
+        if length.is_some_and(|length| length > row.bytes_max) {
+            return Err(Error::TooLarge(row.bytes_max));
+        }
+        let turn = nvcf.inner.under_way.enter(key)?;
+        let way = match row.content {
             None => Way::Store(Box::new(nvcf.blobs().begin())),
             Some(content) => Way::Compare(Box::default(), content),
         };
-        Self { nvcf, key: slot.key, size: 0, bytes_max: slot.row.bytes_max, way }
+        Ok(Self { nvcf: nvcf.clone(), row, size: 0, way, turn })
     }
 
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// They are too many, they are not what was uploaded before, or the blob store fails. Only dropping it is left then.
+    /// They are too many, they are not what was uploaded before, the asset's time is over, or the blob store fails. Only
+    /// dropping it is left then.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        let written = self.take(bytes).await;
+        written.map_err(|error| self.nvcf.refused(error))
+    }
+
+    async fn take(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.size += bytes.len() as u64;
-        if self.size > self.bytes_max {
-            return Err(Error::TooLarge(self.bytes_max));
+        if self.size > self.row.bytes_max {
+            return Err(Error::TooLarge(self.row.bytes_max));
+        }
+        if self.row.is_due(self.nvcf.now()) {
+            return Err(Error::Refused(Refusal::TooLate));
         }
         match &mut self.way {
             Way::Store(upload) => Ok(upload.write(bytes).await?),
@@ -85,17 +134,21 @@ impl Upload {
     /// # Errors
     /// The asset is gone, or has other content meanwhile, or a store fails. Nothing of it stays then.
     pub async fn finish(self) -> Result<InputAsset, Error> {
-        let (content, lease) = match self.way {
+        let nvcf = self.nvcf.clone();
+        self.end().await.map_err(|error| nvcf.refused(error))
+    }
+
+    async fn end(self) -> Result<InputAsset, Error> {
+        let Self { nvcf, size, way, turn, .. } = self;
+        let (content, lease) = match way {
             Way::Store(upload) => {
                 let stored = upload.finish().await?;
                 (Content { blob: stored.id, size: stored.size }, Some(stored.lease))
             }
-            Way::Compare(hasher, _) => {
-                (Content { blob: AssetId::from(hasher.finalize()), size: self.size }, None)
-            }
+            Way::Compare(hasher, _) => (Content { blob: AssetId::from(hasher.finalize()), size }, None),
         };
-        let done = self.nvcf.change(Change::Finish { key: self.key, content, lease }).await?;
+        let done = nvcf.change(Change::Finish { key: turn.key, content, lease }).await?;
         let row = done.row.ok_or(Error::Stopped)?;
-        Ok(row.asset(self.key.id()))
+        Ok(row.asset(turn.key.id()))
     }
 }

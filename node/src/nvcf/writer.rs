@@ -7,9 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use super::accounts::{Accounts, Holding, Quota};
 use super::clock::Times;
+use super::metrics::Metrics;
 use super::row::{Content, Key, Row};
-use super::state::{self, Finish, Waiting};
+use super::state::{self, Finish};
 use super::tables::{self, Tables};
 use crate::actor::Tasks;
 use crate::blobs::Lease;
@@ -25,14 +27,28 @@ const ROW_GROWTH: u64 = 16 * 1024;
 /// What to do.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Insert an asset that waits for its content, if its account has at most so many of them.
-    Create { key: Key, row: Row, waiting_max: u64 },
+    /// Insert an asset that waits for its content, if its account may have one more.
+    Create { key: Key, row: Row },
     /// Give an asset its content. The lease keeps the blob until the row is on disk.
     Finish { key: Key, content: Content, lease: Option<Lease> },
     /// Remove an asset.
     Delete { key: Key },
     /// Remove what is due, and keep the time.
     Sweep,
+}
+
+impl Change {
+    /// Whether it would make the file grow.
+    const fn grows(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Finish { .. })
+    }
+
+    fn into_lease(self) -> Option<Lease> {
+        match self {
+            Self::Finish { lease, .. } => lease,
+            Self::Create { .. } | Self::Delete { .. } | Self::Sweep => None,
+        }
+    }
 }
 
 /// A change, when it was asked for, and where its answer goes.
@@ -46,6 +62,8 @@ pub(super) struct Request {
 /// What a change did.
 #[derive(Debug, Default)]
 pub(super) struct Done {
+    /// Whether anything is to be written.
+    changed: bool,
     /// The row after it.
     pub(super) row: Option<Row>,
     /// Blobs that no input asset has any more.
@@ -61,20 +79,19 @@ pub(super) fn start(
     tasks: &mut Tasks,
     store: Store,
     inbox: mpsc::Receiver<Request>,
+    (quota, metrics): (Quota, Metrics),
 ) -> Result<Option<u64>, StoreError> {
     if store.view(tables::time).is_err() {
         store.update(Sync::Now, tables::create)?;
     }
-    let (waiting, time) = store.view(|transaction| {
-        let mut waiting = Waiting::default();
-        tables::uploading(transaction, |account| {
-            // They were let in when they came.
-            waiting.begin(account, u64::MAX).ok();
-        })?;
-        waiting.settle(true);
-        Ok::<_, StoreError>((waiting, tables::time(transaction)?))
+    let (accounts, time) = store.view(|transaction| {
+        let mut accounts = Accounts::new(quota);
+        tables::holdings(transaction, |account, holding| accounts.add(account, holding))?;
+        accounts.settle(true);
+        Ok::<_, StoreError>((accounts, tables::time(transaction)?))
     })?;
-    let writer = Writer { store, waiting };
+    metrics.hold(accounts.total());
+    let writer = Writer { store, accounts, metrics };
     let runtime = Handle::current();
     tasks.start_thread("nvcf", move |stop| writer.run(inbox, &stop, &runtime));
     Ok(time)
@@ -82,7 +99,8 @@ pub(super) fn start(
 
 struct Writer {
     store: Store,
-    waiting: Waiting,
+    accounts: Accounts,
+    metrics: Metrics,
 }
 
 struct Answer {
@@ -111,35 +129,25 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Request>) {
-        let growth = ROW_GROWTH * batch.len() as u64;
+        let growth = ROW_GROWTH * batch.iter().filter(|request| request.change.grows()).count() as u64;
         // On a full disk deletes must still go through; what would grow the file is refused first.
         let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
         let mut answers = Vec::with_capacity(batch.len());
         let mut left = batch.into_iter();
-        let Self { store, waiting } = self;
-        let outcome = store.update(Sync::Now, |transaction| {
-            let mut tables = Tables::open(transaction)?;
-            let mut sure = 0;
-            for Request { change, now, reply } in left.by_ref() {
-                sure = sure.max(now.sure);
-                let (lease, result) = one(&mut tables, waiting, (change, now), &room);
-                let failure = result.as_ref().err().filter(|error| error.is_of_the_store()).cloned();
-                answers.push(Answer { reply, lease, result });
-                if let Some(error) = failure {
-                    return Err(error);
-                }
-            }
-            tables.keep_time(sure)
-        });
-        self.waiting.settle(outcome.is_ok());
+        let failure = match self.change((&mut left, &room), &mut answers) {
+            Ok(()) | Err(Stop::Unchanged) => None,
+            Err(Stop::Failed(error)) => Some(error),
+        };
+        self.accounts.settle(failure.is_none());
+        self.metrics.hold(self.accounts.total());
         answers.extend(left.map(|request| Answer {
             reply: request.reply,
-            lease: None,
+            lease: request.change.into_lease(),
             result: Err(Error::Busy),
         }));
         for Answer { reply, lease, result } in answers {
-            let result = match &outcome {
-                Err(error) if result.is_ok() => Err(error.clone()),
+            let result = match &failure {
+                Some(error) if result.is_ok() => Err(error.clone()),
                 _ => result,
             };
             // First, so that content which nobody names is free when the asker goes on.
@@ -148,31 +156,84 @@ impl Writer {
             reply.send(result).ok();
         }
     }
+
+    fn change(
+        &mut self,
+        (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Stop> {
+        let Self { store, accounts, .. } = self;
+        store.update(Sync::Now, |transaction| {
+            let mut tables = Tables::open(transaction)?;
+            let sure = apply(&mut tables, accounts, (batch, room), answers)?.ok_or(Stop::Unchanged)?;
+            tables.keep_time(sure).map_err(Stop::Failed)
+        })
+    }
+}
+
+/// Why a transaction is not committed.
+enum Stop {
+    /// Nothing was changed, so that nothing needs an fsync.
+    Unchanged,
+    /// The store failed: nothing of the batch may be kept.
+    Failed(Error),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The time that has passed for certain, if anything was changed.
+fn apply(
+    tables: &mut Tables<'_>,
+    accounts: &mut Accounts,
+    (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
+    answers: &mut Vec<Answer>,
+) -> Result<Option<u64>, Stop> {
+    let (mut changed, mut sure) = (false, 0);
+    for Request { change, now, reply } in batch {
+        if let (true, Err(full)) = (change.grows(), room) {
+            answers.push(Answer { reply, lease: change.into_lease(), result: Err(full.clone()) });
+            continue;
+        }
+        sure = sure.max(now.sure);
+        let (lease, result) = one(tables, accounts, change, now);
+        changed |= result.as_ref().is_ok_and(|done| done.changed);
+        let failure = result.as_ref().err().filter(|error| error.is_of_the_store()).cloned();
+        answers.push(Answer { reply, lease, result });
+        if let Some(error) = failure {
+            return Err(Stop::Failed(error));
+        }
+    }
+    Ok(changed.then_some(sure))
 }
 
 fn one(
     tables: &mut Tables<'_>,
-    waiting: &mut Waiting,
-    (change, now): (Change, Times),
-    room: &Result<(), Error>,
+    accounts: &mut Accounts,
+    change: Change,
+    now: Times,
 ) -> (Option<Lease>, Result<Done, Error>) {
     match change {
-        Change::Create { key, row, waiting_max } => {
-            let made = room.clone().and_then(|()| waiting.begin(key.account(), waiting_max));
-            let made = made.and_then(|()| tables.insert(&key, &row));
-            (None, made.map(|()| Done { row: Some(row), ..Done::default() }))
-        }
-        Change::Finish { key, content, lease } => {
-            (lease, room.clone().and_then(|()| finish(tables, waiting, (key, content), now)))
-        }
-        Change::Delete { key } => (None, delete(tables, waiting, &key, now)),
-        Change::Sweep => (None, sweep(tables, waiting, now)),
+        Change::Create { key, row } => (None, create(tables, accounts, key, row)),
+        Change::Finish { key, content, lease } => (lease, finish(tables, accounts, (key, content), now)),
+        Change::Delete { key } => (None, delete(tables, accounts, &key, now)),
+        Change::Sweep => (None, sweep(tables, accounts, now)),
     }
+}
+
+fn create(tables: &mut Tables<'_>, accounts: &mut Accounts, key: Key, row: Row) -> Result<Done, Error> {
+    accounts.may_create(key.account())?;
+    tables.insert(&key, &row).map_err(Error::torn)?;
+    accounts.add(key.account(), Holding::from(&row));
+    Ok(Done { changed: true, row: Some(row), ..Done::default() })
 }
 
 fn finish(
     tables: &mut Tables<'_>,
-    waiting: &mut Waiting,
+    accounts: &mut Accounts,
     (key, content): (Key, Content),
     now: Times,
 ) -> Result<Done, Error> {
@@ -180,58 +241,66 @@ fn finish(
         Some(row) => Some(row),
         None => tables.upload(&key)?,
     };
-    let row = match state::finish(before.clone(), content, now)? {
-        Finish::Again(row) => row,
+    let (changed, row) = match state::finish(before.clone(), content, now)? {
+        Finish::Again(row) => (false, row),
         Finish::Store(row) => {
+            accounts.may_store(key.account(), content.size)?;
             if let Some(before) = &before {
-                tables.remove(&key, before)?;
-                waiting.end(key.account());
+                tables.remove(&key, before).map_err(Error::torn)?;
+                accounts.remove(key.account(), Holding::from(before));
             }
-            tables.insert(&key, &row)?;
-            row
+            tables.insert(&key, &row).map_err(Error::torn)?;
+            accounts.add(key.account(), Holding::from(&row));
+            (true, row)
         }
     };
-    Ok(Done { row: Some(row), ..Done::default() })
+    Ok(Done { changed, row: Some(row), ..Done::default() })
 }
 
-fn delete(tables: &mut Tables<'_>, waiting: &mut Waiting, key: &Key, now: Times) -> Result<Done, Error> {
+fn delete(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key, now: Times) -> Result<Done, Error> {
     let missing = || Error::NotFound(key.id());
     let row = match tables.asset(key) {
         Ok(None) => tables.upload(key),
         found => found,
     };
     match row {
-        Ok(Some(row)) if !row.is_gone(now) => take(tables, waiting, key, &row),
+        Ok(Some(row)) if !row.is_gone(now) => take(tables, accounts, key, &row),
         Ok(_) => Err(missing()),
         // What cannot be read can still be removed: its key says whose it is.
-        Err(Error::Damaged(_)) => take_damaged(tables, key),
+        Err(Error::Damaged(_)) => take_damaged(tables, accounts, key),
         Err(error) => Err(error),
     }
 }
 
-fn take(tables: &mut Tables<'_>, waiting: &mut Waiting, key: &Key, row: &Row) -> Result<Done, Error> {
-    if row.content.is_none() {
-        waiting.end(key.account());
-    }
-    let unheld = tables.remove(key, row)?.into_iter().collect();
-    Ok(Done { unheld, swept: 1, ..Done::default() })
+fn take(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key, row: &Row) -> Result<Done, Error> {
+    let unheld = tables.remove(key, row).map_err(Error::torn)?.into_iter().collect();
+    accounts.remove(key.account(), Holding::from(row));
+    Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
-fn take_damaged(tables: &mut Tables<'_>, key: &Key) -> Result<Done, Error> {
-    Ok(Done { unheld: tables.remove_damaged(key)?, swept: 1, ..Done::default() })
+fn take_damaged(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key) -> Result<Done, Error> {
+    let (had, unheld) = tables.remove_damaged(key).map_err(Error::torn)?;
+    accounts.remove(key.account(), had);
+    Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
-fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<Done, Error> {
+fn sweep(tables: &mut Tables<'_>, accounts: &mut Accounts, now: Times) -> Result<Done, Error> {
     let due = tables.due(now.sure, SWEPT_MAX)?;
-    let mut done = Done { has_more: due.len() == SWEPT_MAX, ..Done::default() };
+    // It keeps the time, so there is always something to write.
+    let mut done = Done { changed: true, has_more: due.len() == SWEPT_MAX, ..Done::default() };
     for key in due {
         let row = match tables.asset(&key) {
             Ok(None) => tables.upload(&key),
             found => found,
         };
         let taken = match row {
-            Ok(Some(row)) => take(tables, waiting, &key, &row)?,
-            Ok(None) | Err(Error::Damaged(_)) => take_damaged(tables, &key)?,
+            Ok(Some(row)) if row.is_due(now) => take(tables, accounts, &key, &row)?,
+            Ok(Some(row)) => {
+                tables.remove(&key, &row).map_err(Error::torn)?;
+                tables.insert(&key, &row.settled(now)).map_err(Error::torn)?;
+                continue;
+            }
+            Ok(None) | Err(Error::Damaged(_)) => take_damaged(tables, accounts, &key)?,
             Err(error) => return Err(error),
         };
         done.swept += taken.swept;
@@ -239,3 +308,6 @@ fn sweep(tables: &mut Tables<'_>, waiting: &mut Waiting, now: Times) -> Result<D
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests;

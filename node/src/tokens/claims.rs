@@ -28,8 +28,8 @@ pub(super) struct Claims {
     pub(super) audiences: BTreeSet<String>,
     /// `exp`: from when on it is no longer valid, in seconds since 1970.
     pub(super) expires: u64,
-    /// `nbf`: from when on it is valid.
-    pub(super) not_before: u64,
+    /// `nbf`: from when on it is valid. Many login services leave it out.
+    pub(super) not_before: Option<u64>,
     /// `iat`: when it was made.
     pub(super) issued_at: Option<u64>,
     /// `jti`: its id.
@@ -49,7 +49,7 @@ impl Claims {
             account: account.ok_or(Error::Malformed("sub must be the name of an account"))?,
             audiences: audiences(&object).ok_or(Error::Malformed("aud must be a text or a list of texts"))?,
             expires: time(&object, "exp").ok_or(Error::Malformed("exp must be a whole number of seconds"))?,
-            not_before: time(&object, "nbf")
+            not_before: optional(&object, "nbf", time)
                 .ok_or(Error::Malformed("nbf must be a whole number of seconds"))?,
             issued_at: optional(&object, "iat", time)
                 .ok_or(Error::Malformed("iat must be a whole number of seconds"))?,
@@ -72,7 +72,7 @@ impl Claims {
         if Duration::from_secs(self.expires) > now.saturating_add(LIFE_MAX) {
             return Err(Error::Malformed("it lives longer than a year"));
         }
-        let begins = Duration::from_secs(self.not_before.max(self.issued_at.unwrap_or_default()));
+        let begins = Duration::from_secs(self.not_before.max(self.issued_at).unwrap_or_default());
         if begins > now.saturating_add(LEEWAY) { Err(Error::NotYet) } else { Ok(()) }
     }
 }

@@ -1,5 +1,5 @@
 //! The public keys of an issuer outside of the federation: a JSON Web Key Set (RFC 7517) in a file, read again when it
-//! changes. Each key has one algorithm, and none is secret.
+//! changes. Each key has one algorithm, and none is secret. Keys of kinds that are not used here are passed over.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -60,6 +60,18 @@ struct Known {
     /// `None`: look again.
     seen: Option<Look>,
     keys: Arc<Keys>,
+    /// What was passed over, and why.
+    ignored: Arc<[String]>,
+}
+
+impl Known {
+    /// Tells once what was passed over.
+    fn warn(&self, path: &Path, before: &[String]) {
+        if !self.ignored.is_empty() && *self.ignored != *before {
+            let (file, ignored) = (path.display(), self.ignored.join("; "));
+            tracing::warn!(%file, %ignored, "keys of an issuer are passed over");
+        }
+    }
 }
 
 /// By what a changed file is told from the one that was read.
@@ -84,6 +96,7 @@ impl KeyFile {
     /// Reads a file for the first time.
     pub(super) fn open(path: &Path) -> Result<Self, JwksError> {
         let known = read(path)?;
+        known.warn(path, &[]);
         Ok(Self { path: path.to_owned(), known: RwLock::new(known) })
     }
 
@@ -100,12 +113,15 @@ impl KeyFile {
             return known.keys;
         }
         let fresh = match read(&self.path) {
-            Ok(fresh) => fresh,
+            Ok(fresh) => {
+                fresh.warn(&self.path, &known.ignored);
+                fresh
+            }
             Err(error) => {
                 if known.seen != now {
                     tracing::error!(%error, "the keys that were read before are still used");
                 }
-                Known { seen: now, keys: known.keys }
+                Known { seen: now, ..known }
             }
         };
         let keys = Arc::clone(&fresh.keys);
@@ -120,55 +136,84 @@ fn read(path: &Path) -> Result<Known, JwksError> {
     let metadata = file.metadata().map_err(io)?;
     let mut text = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(io)?;
-    let keys = parse(&text).map_err(|reason| JwksError::Unfit { path: path.to_owned(), reason })?;
+    let (keys, ignored) =
+        parse(&text).map_err(|reason| JwksError::Unfit { path: path.to_owned(), reason })?;
     let age = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let is_settled = age.is_some_and(|modified| modified + SETTLED_AFTER < clock::now());
-    Ok(Known { seen: is_settled.then(|| Look::of(&metadata)), keys: Arc::new(keys) })
+    Ok(Known { seen: is_settled.then(|| Look::of(&metadata)), keys: Arc::new(keys), ignored: ignored.into() })
 }
 
-fn parse(text: &[u8]) -> Result<Keys, String> {
+/// The keys that can sign tokens here, and what was passed over.
+fn parse(text: &[u8]) -> Result<(Keys, Vec<String>), String> {
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
     }
     let set = json::object(text).ok_or("it is not a JSON object without duplicate members")?;
     let list = set.get("keys").and_then(Value::as_array).ok_or("it has no list `keys`")?;
-    let mut keys = Keys::new();
+    let (mut keys, mut ignored) = (Keys::new(), Vec::new());
     for (at, key) in list.iter().enumerate() {
         let key = key.as_object().ok_or_else(|| format!("key {} is no object", at + 1))?;
-        if text_of(key, "use") == Some("enc") {
-            continue;
-        }
-        let id = text_of(key, "kid").ok_or_else(|| format!("key {} has no `kid`", at + 1))?;
-        let verify = verify_key(key).map_err(|reason| format!("the key {id:?} {reason}"))?;
-        if keys.insert(id.to_owned(), verify).is_some() {
-            return Err(format!("the key {id:?} stands there twice"));
+        let name =
+            text_of(key, "kid").map_or_else(|| format!("key {}", at + 1), |id| format!("the key {id:?}"));
+        match entry(key).map_err(|reason| format!("{name} {reason}"))? {
+            Entry::Key(id, verify) => {
+                if keys.insert(id, verify).is_some() {
+                    return Err(format!("{name} stands there twice"));
+                }
+            }
+            Entry::Ignored(reason) => ignored.push(format!("{name} {reason}")),
+            Entry::Sealing => {}
         }
     }
-    if keys.is_empty() { Err("it holds no key for signatures".to_owned()) } else { Ok(keys) }
+    if keys.is_empty() {
+        return Err(format!("it holds no key for signatures that can be used here: {}", ignored.join("; ")));
+    }
+    Ok((keys, ignored))
 }
 
-/// The one algorithm of a key follows from its kind; `alg` may say the same and nothing else.
-fn verify_key(key: &Map<String, Value>) -> Result<VerifyKey, &'static str> {
+/// What stands in a set.
+enum Entry {
+    /// A key for signatures, and its id.
+    Key(String, VerifyKey),
+    /// Nothing that is used here, and why (RFC 7517, 5: what is not understood is to be ignored).
+    Ignored(&'static str),
+    /// A key for encryption.
+    Sealing,
+}
+
+/// The one algorithm of a key follows from its kind; `alg` may say the same and nothing else. A key of a kind that is
+/// used here must be as it should be.
+fn entry(key: &Map<String, Value>) -> Result<Entry, &'static str> {
     if key.contains_key("d") || key.contains_key("k") {
         return Err("is secret: only public keys belong here");
     }
-    let (name, algorithm, public) = match (text_of(key, "kty"), text_of(key, "crv")) {
-        (Some("OKP"), Some("Ed25519")) => ("EdDSA", Algorithm::EdDSA, ed25519(key)?),
-        (Some("EC"), Some("P-256")) => ("ES256", Algorithm::ES256, p256(key)?),
-        (Some("RSA"), None) => ("RS256", Algorithm::RS256, rsa(key)?),
-        _ => return Err("is of a kind that is not used: Ed25519, P-256 and RSA are"),
-    };
-    let is_fit = |member: &str, fit: &str| match key.get(member) {
-        None => true,
-        Some(value) => value.as_str() == Some(fit),
-    };
-    if !is_fit("alg", name) {
-        return Err("names another algorithm than EdDSA, ES256 or RS256, or not that of its kind");
+    let member = |name: &str, wrong| key.get(name).map(|value| value.as_str().ok_or(wrong)).transpose();
+    match member("use", "has a `use` that is no text")? {
+        None | Some("sig") => {}
+        Some("enc") => return Ok(Entry::Sealing),
+        Some(_) => return Ok(Entry::Ignored("is not for signatures")),
     }
-    if !is_fit("use", "sig") {
-        return Err("is not for signatures");
+    let (name, algorithm) = match (text_of(key, "kty"), text_of(key, "crv")) {
+        (Some("OKP"), Some("Ed25519")) => ("EdDSA", Algorithm::EdDSA),
+        (Some("EC"), Some("P-256")) => ("ES256", Algorithm::ES256),
+        (Some("RSA"), None) => ("RS256", Algorithm::RS256),
+        _ => return Ok(Entry::Ignored("is of a kind that is not used: Ed25519, P-256 and RSA are")),
+    };
+    match member("alg", "names an algorithm that is no text")? {
+        Some(told) if told == name => {}
+        None => {}
+        Some("EdDSA" | "ES256" | "RS256") => return Err("names an algorithm that is not that of its kind"),
+        Some(_) => return Ok(Entry::Ignored("names another algorithm than EdDSA, ES256 or RS256")),
     }
-    Ok(VerifyKey { key: public, algorithm })
+    let public = match algorithm {
+        Algorithm::EdDSA => ed25519(key)?,
+        Algorithm::ES256 => p256(key)?,
+        _ => rsa(key)?,
+    };
+    match member("kid", "has a `kid` that is no text")? {
+        Some(id) => Ok(Entry::Key(id.to_owned(), VerifyKey { key: public, algorithm })),
+        None => Ok(Entry::Ignored("has no `kid`")),
+    }
 }
 
 fn ed25519(key: &Map<String, Value>) -> Result<DecodingKey, &'static str> {

@@ -118,7 +118,12 @@ fn an_outside_issuer_speaks_only_for_itself() {
 #[case(r#"{"keys":[7]}"#, "key 1 is no object")]
 #[case(r#"{"keys":[{"kty":"oct","kid":"a","k":"AAAA","alg":"HS256"}]}"#, "secret")]
 #[case(r#"{"keys":[{"kty":"oct","kid":"a","alg":"HS256"}]}"#, "of a kind that is not used")]
-#[case(r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"}]}"#, "no `kid`")]
+#[case(r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"}]}"#, "32 bytes")]
+#[case(
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#,
+    "no `kid`"
+)]
+#[case(r#"{"keys":[{"kty":"RSA","use":"enc","d":"AAAA"}]}"#, "secret")]
 #[case(r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","x":"AAAA"}]}"#, "32 bytes")]
 #[case(r#"{"keys":[{"kty":"OKP","crv":"X25519","kid":"a","x":"AAAA"}]}"#, "of a kind that is not used")]
 #[case(r#"{"keys":[{"kty":"EC","crv":"P-521","kid":"a"}]}"#, "of a kind that is not used")]
@@ -155,6 +160,74 @@ fn a_key_names_no_other_algorithm_and_stands_there_once() {
     refused(&json!({"keys": [changed(&list[0], "d", Some(json!("AAAA")))]}).to_string(), "secret");
     refused(&json!({"keys": [changed(&list[0], "alg", Some(json!(1)))]}).to_string(), "algorithm");
     refused(&json!({"keys": [changed(&list[1], "use", Some(json!("other")))]}).to_string(), "signatures");
+}
+
+#[test]
+fn keys_that_are_not_used_here_are_passed_over() {
+    let login = World::new().identity;
+    let mut set = keys(&login);
+    let list = set["keys"].as_array_mut().unwrap();
+    let changed = |at: usize, kid: Option<&str>, name: &str, value: &str| {
+        let key = changed(&list[at], "kid", kid.map(|kid| json!(kid)));
+        changed_in(&key, name, json!(value))
+    };
+    let odd = [
+        json!({"kty": "EC", "crv": "P-521", "kid": "p521", "x": "AAAA", "y": "AAAA"}),
+        json!({"kty": "OKP", "crv": "X25519", "kid": "x", "x": "AAAA"}),
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "new", "pub": "AAAA"}),
+        changed(2, Some("pss"), "alg", "PS256"),
+        changed(2, Some("strong"), "alg", "RS512"),
+        changed(0, Some("other"), "use", "other"),
+        changed(0, None, "use", "sig"),
+    ];
+    list.extend(odd);
+    let (world, ..) = world(&set.to_string());
+    for (kid, name, algorithm) in KEYS {
+        let header = json!({"alg": name, "kid": kid}).to_string();
+        let token = forge(&header, &claims().to_string(), |m| sign(m, algorithm, &login));
+        assert!(world.tokens.check(&token).is_ok(), "{kid}");
+    }
+    for (kid, name, algorithm) in [
+        ("pss", "PS256", Algorithm::PS256),
+        ("pss", "RS256", Algorithm::RS256),
+        ("strong", "RS512", Algorithm::RS512),
+        ("other", "EdDSA", Algorithm::EdDSA),
+    ] {
+        let header = json!({"alg": name, "kid": kid}).to_string();
+        let token = forge(&header, &claims().to_string(), |m| sign(m, algorithm, &login));
+        assert_eq!(world.tokens.check(&token), Err(Error::UnknownIssuer), "{kid}");
+    }
+    // Beside good keys, too, a secret one, a double or a spoilt one is no matter of taste.
+    let with = |key: Value| {
+        let mut set = keys(&login);
+        set["keys"].as_array_mut().unwrap().push(key);
+        set.to_string()
+    };
+    let list = set["keys"].as_array().unwrap();
+    refused(&with(json!({"kty": "oct", "kid": "s", "k": "AAAA"})), "secret");
+    refused(&with(list[0].clone()), "twice");
+    refused(&with(json!({"kty": "RSA", "kid": "short", "n": "AAAA", "e": "AQAB"})), "2048");
+    refused(&with(changed_in(&list[1], "alg", json!("RS256"))), "algorithm");
+    refused(&with(changed_in(&list[1], "kid", json!(7))), "`kid`");
+}
+
+fn changed_in(key: &Value, name: &str, value: Value) -> Value {
+    changed(key, name, Some(value))
+}
+
+#[test]
+fn a_token_of_a_login_service_needs_no_nbf() {
+    let login = World::new().identity;
+    let (world, ..) = world(&keys(&login).to_string());
+    let header = json!({"alg": "EdDSA", "kid": "ed"}).to_string();
+    let check = |claims: &Value| world.tokens.check(&forge(&header, &claims.to_string(), |m| login.sign(m)));
+    let without = changed(&claims(), "nbf", None);
+    assert_eq!(check(&without).unwrap().account, "auth0|7");
+    let later = clock::now().as_secs() + 60;
+    assert_eq!(check(&changed(&without, "iat", Some(json!(later)))), Err(Error::NotYet));
+    assert!(check(&changed(&without, "iat", None)).is_ok());
+    assert_eq!(check(&changed(&claims(), "nbf", Some(json!(later)))), Err(Error::NotYet));
+    assert!(matches!(check(&changed(&claims(), "nbf", Some(json!(null)))), Err(Error::Malformed(_))));
 }
 
 #[test]

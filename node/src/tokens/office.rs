@@ -20,7 +20,7 @@ use crate::identity::{Identity, IdentityError};
 
 /// How long a JSON Web Token lives if nobody says: long enough for a session, too short to be worth stealing.
 const JWT_LIFE: Duration = Duration::from_secs(60 * 60);
-/// Records of JSON Web Tokens are forgotten this long after their end.
+/// Records are forgotten this long after their token's end. Then it is refused as one that is not known.
 const KEPT_AFTER_END: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What token is wanted.
@@ -186,7 +186,7 @@ impl Office {
     /// Forgets the records of tokens that nobody can use any more.
     fn tidy(&self, now: Duration) -> Result<(), OfficeError> {
         let is_old = |record: &Record| {
-            let end = record.expires.map(Duration::from_secs).filter(|_| record.kind == Kind::Jwt);
+            let end = record.expires.map(Duration::from_secs);
             end.is_some_and(|end| now > end.saturating_add(KEPT_AFTER_END))
         };
         let (records, _) = self.shelf.all()?;

@@ -162,16 +162,24 @@ fn tokens_are_listed_oldest_first_with_what_is_known_of_them() {
 #[test]
 fn records_of_tokens_that_ended_long_ago_are_forgotten() {
     let world = World::new();
-    let old = world.office.issue(&order(false)).unwrap().record;
-    let kept = world.office.issue(&Order { life: Some(HOUR), ..order(true) }).unwrap().record;
-    for (record, name) in [(&old, "expires"), (&kept, "expires")] {
-        let path = world.folder.path().join(format!("tokens/{}.json", record.id));
+    let issue = |is_opaque, life| world.office.issue(&Order { life, ..order(is_opaque) }).unwrap();
+    let (old, key) = (issue(false, None), issue(true, Some(HOUR)));
+    let (young, endless) = (issue(true, Some(HOUR)), issue(true, None));
+    let foreign = world.office.refuse_foreign("https://other", "7").unwrap();
+    world.office.revoke(&endless.record.id).unwrap();
+    let now = clock::now().as_secs();
+    for (issued, end) in [(&old, 1_000), (&key, 1_000), (&young, now - 29 * 86_400)] {
+        let path = world.folder.path().join(format!("tokens/{}.json", issued.record.id));
         let record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        fs::write(&path, changed(&record, name, Some(json!(1_000))).to_string()).unwrap();
+        fs::write(&path, changed(&record, "expires", Some(json!(end))).to_string()).unwrap();
     }
-    let new = world.office.issue(&order(false)).unwrap().record;
+    assert_eq!(world.tokens.check(&key.token), Err(Error::Expired));
+    let new = issue(false, None).record;
     let ids: BTreeSet<String> = world.office.list().unwrap().0.into_iter().map(|record| record.id).collect();
-    assert_eq!(ids, BTreeSet::from([kept.id, new.id]));
+    assert_eq!(ids, BTreeSet::from([young.record.id, endless.record.id, foreign.id, new.id]));
+    assert_eq!(world.tokens.check(&key.token), Err(Error::Unknown), "it is refused all the same");
+    assert_eq!(world.tokens.check(&young.token), Err(Error::Expired));
+    assert_eq!(world.tokens.check(&endless.token), Err(Error::Revoked));
 }
 
 #[test]

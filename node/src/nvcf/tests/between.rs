@@ -1,13 +1,15 @@
 //! Two and three nodes: who tells whom of which assets, and who may have their bytes.
 
+use std::path::Path;
 use std::time::Duration;
 
 use assetmesh_protocol::nvcf::{NvcfAnswer, NvcfAsk, NvcfRefusal};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::nvcf::test_kit::{HOUR, Member, content};
-use crate::nvcf::{AssetId, Error};
-use crate::swarm::Service;
+use crate::nvcf::test_kit::{HOUR, Member, WITHIN, content};
+use crate::nvcf::{AssetId, Error, Silence};
+use crate::swarm::{Request, Service};
 use crate::{fetch, nvcf};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -32,9 +34,8 @@ async fn a_trusted_node_finds_the_asset_and_reads_its_bytes() {
         let there = holder.store("acme", &bytes).await;
         let found = asker.nvcf.resolve("acme", &[there, here, there], SOON).await.unwrap();
         assert_eq!(found.iter().map(|asset| asset.id).collect::<Vec<_>>(), [there, here]);
-        assert_eq!((found[0].is_here(), found[1].is_here()), (false, true));
         assert_eq!((found[0].blob, found[0].size), (AssetId::of(&bytes), length as u64));
-        assert_eq!(found[0].description, "red-cat-photo");
+        assert_eq!(found[0].content_type, "image/png");
         assert!(asker.read(&found[0]).await.unwrap() == bytes, "{length}");
     }
     assert_eq!(asker.blobs.stats().unwrap().blobs, 1, "nothing foreign is stored");
@@ -54,8 +55,9 @@ async fn trust_is_needed_on_both_sides() {
         let found = asker.nvcf.resolve("acme", &[id], SOON).await;
         match found {
             Err(Error::NotFound(missing)) if !asker_trusts => assert_eq!(missing, id),
-            Err(Error::Unanswered { id: missing, silent }) if asker_trusts => {
-                assert_eq!((missing, silent), (id, vec![holder.key]));
+            Err(Error::Unanswered { id: missing, silence }) if asker_trusts => {
+                assert_eq!(missing, id);
+                assert_eq!(silence, Silence { silent: Vec::new(), distrusting: vec![holder.key] });
             }
             other => panic!("{other:?}"),
         }
@@ -131,6 +133,81 @@ async fn bytes_come_from_the_next_who_has_them() {
     // Gone there meanwhile: an error, and never a short content.
     holder.nvcf.delete("acme", id).await.unwrap();
     assert!(asker.read(&resolved).await.is_err());
+}
+
+/// Three nodes that trust each other, the last of which answers no question for input assets.
+async fn with_a_silent_one() -> (Member, Member, Member, mpsc::Receiver<Request>) {
+    let (holder, silent) = (Member::start(&[]), Member::start(&[]));
+    let asker = Member::start(&[&holder, &silent]);
+    asker.sees(&[&holder, &silent]).await;
+    holder.sees(&[&asker]).await;
+    silent.sees(&[&asker]).await;
+    for (one, other) in [(&asker, &holder), (&holder, &asker), (&asker, &silent), (&silent, &asker)] {
+        one.trusts(other);
+    }
+    let (to, unread) = mpsc::channel(64);
+    silent.swarm.attach_service(Service::Nvcf, to);
+    (holder, asker, silent, unread)
+}
+
+#[tokio::test]
+async fn who_is_silent_holds_up_nothing_that_was_found() {
+    let (holder, asker, silent, _unread) = with_a_silent_one().await;
+    let ids = [holder.store("acme", b"one").await, holder.store("acme", b"other").await];
+    let resolving = asker.nvcf.resolve("acme", &ids, WITHIN);
+    // The link gives a question up after 15 s.
+    let found = tokio::time::timeout(WITHIN / 10, resolving).await.expect("it waits for the silent one");
+    assert_eq!(found.unwrap().len(), 2);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn what_is_nowhere_is_waited_for_once_and_who_was_silent_is_named() {
+    let (holder, asker, slow, mut asked) = with_a_silent_one().await;
+    // Three questions to each, of which the slow one answers each in time by itself.
+    let mut ids: Vec<Uuid> = (1..=600).map(Uuid::from_u128).collect();
+    ids.push(holder.store("acme", b"one").await);
+    let answering = async {
+        while let Some(Request { answer, .. }) = asked.recv().await {
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            answer.send(NvcfAnswer::Held(Vec::new()).encode().unwrap()).ok();
+        }
+    };
+    let found = tokio::select! {
+        found = asker.nvcf.resolve("acme", &ids, Duration::from_millis(1200)) => found,
+        () = answering => panic!("nobody asks any more"),
+    };
+    let Err(Error::Unanswered { id, silence }) = found else { panic!("{found:?}") };
+    assert_eq!(id, ids[0]);
+    assert_eq!(silence, Silence { silent: vec![slow.key], distrusting: Vec::new() });
+}
+
+#[tokio::test]
+async fn damage_is_mended_with_what_another_node_has_for_all() {
+    let (one, other) = pair().await;
+    let bytes = content(1, 3_000_000);
+    let id = one.store("acme", &bytes).await;
+    let flip = |dir: &Path| {
+        let path = dir.join("blobs.redb");
+        let mut file = std::fs::read(&path).unwrap();
+        let damaged = &bytes[1_500_000..1_500_100];
+        let at = file.windows(damaged.len()).position(|window| window == damaged).unwrap();
+        file[at] ^= 1;
+        std::fs::write(&path, file).unwrap();
+    };
+    let one = one.restart_with(&[&other], flip).await;
+    one.sees(&[&other]).await;
+    other.sees(&[&one]).await;
+    let found = one.nvcf.resolve("acme", &[id], SOON).await.unwrap();
+    let nobody = one.read(&found[0]).await;
+    assert!(
+        matches!(nobody, Err(Error::Fetch(fetch::Error::Blobs(_)))),
+        "{:?}",
+        nobody.map(|read| read.len())
+    );
+    other.publish(&bytes).await;
+    assert!(one.read(&found[0]).await.unwrap() == bytes);
+    assert_eq!(one.blobs.metrics().groups_mended(), 1);
 }
 
 #[tokio::test]
