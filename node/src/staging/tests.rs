@@ -1,5 +1,7 @@
 //! What is left on disk after every ending, who may read what, and what a neighbour's folder is safe from.
 
+mod removal;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
