@@ -11,6 +11,8 @@ mod remote;
 mod reply;
 mod request_body;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -205,7 +207,8 @@ impl Work {
         let Self { mut invocation, inputs, account, function, parts, body, letters } = self;
         let assets: Vec<Uuid> = inputs.iter().map(|input| input.content.asset).collect();
         let called = async {
-            let folder = stage(&mut invocation, inputs).await?;
+            let staged = timeout(answer_within, stage(&mut invocation, inputs)).await;
+            let folder = staged.map_err(|_| Fault::StagingTimeout(answer_within.as_secs()))??;
             let request = invocation.id();
             let told = ContainerTold {
                 request,

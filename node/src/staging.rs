@@ -37,13 +37,17 @@ pub struct Config {
     pub bytes_max: u64,
     /// Assets of one invocation. 100: more than any known function takes, and their names fit into one header.
     pub assets_max: usize,
-    /// Files that are written at once. 2: they keep a disk busy, and each holds some MiB of what is read ahead.
+    /// Files of this node's own content that are written at once. 4: one or two keep a disk busy, more hide the waits for it;
+    /// each holds some MiB of what is read ahead.
     pub writers_max: usize,
+    /// Files that are written at once while their bytes come from elsewhere. 16: each holds a thread and little more, and
+    /// mostly waits for a network; a few slow ones must not hold up all others.
+    pub receivers_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { invocations_max: 128, bytes_max: 64 << 30, assets_max: 100, writers_max: 4 }
+        Self { invocations_max: 128, bytes_max: 64 << 30, assets_max: 100, writers_max: 4, receivers_max: 16 }
     }
 }
 
@@ -109,6 +113,15 @@ impl From<io::Error> for Error {
     }
 }
 
+/// Where the bytes of an asset are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// On this node: they come as fast as its disk is.
+    Here,
+    /// On another node: they come as they can.
+    Elsewhere,
+}
+
 /// Content that is to be staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
@@ -118,6 +131,8 @@ pub struct Content {
     pub hash: AssetId,
     /// Its size in bytes.
     pub size: u64,
+    /// Where they are.
+    pub origin: Origin,
 }
 
 /// The staging folder of one process. Cheap to clone.
@@ -132,7 +147,10 @@ struct Shared {
     root: Root,
     ledger: Mutex<Ledger>,
     makers: Semaphore,
+    /// For what is here.
     writers: Semaphore,
+    /// For what comes from elsewhere.
+    receivers: Semaphore,
     leftovers: mpsc::Sender<Leftover>,
 }
 
@@ -159,9 +177,12 @@ impl Staging {
         let (leftovers, inbox) = mpsc::channel(config.invocations_max.max(1));
         tasks.run("staging", |stop| janitor::run(inbox, stop));
         let limits = Limits { invocations: config.invocations_max, bytes: config.bytes_max };
-        let (makers, writers) = (Semaphore::new(MAKERS_MAX), Semaphore::new(config.writers_max.max(1)));
         let ledger = Mutex::new(Ledger::new(limits));
-        Ok(Self { shared: Arc::new(Shared { config, root, ledger, makers, writers, leftovers }) })
+        let makers = Semaphore::new(MAKERS_MAX);
+        let writers = Semaphore::new(config.writers_max.max(1));
+        let receivers = Semaphore::new(config.receivers_max.max(1));
+        let shared = Shared { config, root, ledger, makers, writers, receivers, leftovers };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Takes one of the places for invocations. It is free again once the folder is gone.
@@ -240,7 +261,11 @@ impl Invocation {
         E: std::fmt::Display,
     {
         let (Some(place), Some(folder)) = (&self.place, &self.folder) else { return Err(closed()) };
-        let _turn = place.shared.writers.acquire().await.map_err(|_| closed())?;
+        let turns = match content.origin {
+            Origin::Here => &place.shared.writers,
+            Origin::Elsewhere => &place.shared.receivers,
+        };
+        let _turn = turns.acquire().await.map_err(|_| closed())?;
         let file = folder.file(content)?;
         // One blocking thread a file: many short jobs would spread its pieces over the memory of many threads.
         let (writer, pieces) = mpsc::channel(1);

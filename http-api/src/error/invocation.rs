@@ -24,7 +24,9 @@ impl From<Fault> for ApiError {
             Fault::Unreachable(cause) | Fault::Broken(cause) => {
                 Self::new(StatusCode::BAD_GATEWAY, "bad_gateway", sentence).because(cause)
             }
-            Fault::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", sentence),
+            Fault::Timeout(_) | Fault::StagingTimeout(_) => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", sentence)
+            }
             Fault::ManyWaiting(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
                 .with(RETRY_AFTER, SOON),
             Fault::Stopping => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assetmesh_node::Node;
 use assetmesh_node::nvcf::Resolved;
-use assetmesh_node::staging::Content;
+use assetmesh_node::staging::{Content, Origin};
 use assetmesh_node::tokens::INVOKE_FUNCTION;
 use axum::BoxError;
 use futures_util::future::BoxFuture;
@@ -50,7 +50,8 @@ impl Source for Local {
 }
 
 fn input(node: &Node, found: Resolved) -> Input {
-    let content = Content { asset: found.id, hash: found.blob, size: found.size };
+    let origin = if found.is_here() { Origin::Here } else { Origin::Elsewhere };
+    let content = Content { asset: found.id, hash: found.blob, size: found.size, origin };
     let node = node.clone();
     let pieces = async move {
         let pieces = node.nvcf().open(&found)?;

@@ -5,10 +5,14 @@ mod removal;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{poll, stream};
 use rstest::rstest;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -50,7 +54,8 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn content(bytes: &[u8]) -> Content {
-    Content { asset: Uuid::new_v4(), hash: blake3::hash(bytes).into(), size: bytes.len() as u64 }
+    let (hash, size) = (blake3::hash(bytes).into(), bytes.len() as u64);
+    Content { asset: Uuid::new_v4(), hash, size, origin: Origin::Here }
 }
 
 fn pieces(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + use<> {
@@ -124,6 +129,44 @@ async fn a_source_that_breaks_off_is_named() {
     let broken = stream::iter([Ok(Bytes::from_static(b"ab")), Err(io::Error::other("gone"))]);
     let error = invocation.add(content(b"abc"), broken).await.unwrap_err();
     assert!(matches!(&error, Error::Source(_, reason) if reason.contains("gone")), "{error}");
+    drop(invocation);
+    finish(stage).await;
+}
+
+/// Waits, but not for ever.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10), what).await.expect("it should be done by now")
+}
+
+#[tokio::test]
+async fn sources_elsewhere_that_send_nothing_do_not_hold_up_what_is_here() {
+    let config = Config { writers_max: 1, receivers_max: 3, ..Config::default() };
+    let stage = Stage::with(config);
+    let mut invocation = stage.staging.enter(5).unwrap();
+    invocation.open(30).await.unwrap();
+    let slow = || {
+        let content = Content { origin: Origin::Elsewhere, ..content(b"late") };
+        invocation.add(content, stream::pending::<Result<Bytes, io::Error>>())
+    };
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(slow())).collect();
+    for add in waiting.iter_mut().take(2) {
+        assert!(poll!(add).is_pending());
+    }
+    let quick = Content { origin: Origin::Elsewhere, ..content(b"quick") };
+    soon(invocation.add(quick, pieces(b"quick"))).await.unwrap();
+    assert!(poll!(&mut waiting[2]).is_pending());
+    soon(invocation.add(content(b"here"), pieces(b"here"))).await.unwrap();
+
+    // Nobody is asked for a byte before there is a turn to write it.
+    let asked = AtomicBool::new(false);
+    let bytes = stream::poll_fn(|_| {
+        asked.store(true, Ordering::Relaxed);
+        Poll::Ready(None::<Result<Bytes, io::Error>>)
+    });
+    let mut queued = Box::pin(invocation.add(Content { origin: Origin::Elsewhere, ..content(b"") }, bytes));
+    assert!(poll!(&mut queued).is_pending() && !asked.load(Ordering::Relaxed));
+    drop(waiting);
+    soon(queued).await.unwrap();
     drop(invocation);
     finish(stage).await;
 }
