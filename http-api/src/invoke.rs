@@ -146,7 +146,8 @@ impl Invoker {
     async fn begin(&self, function: Function, account: Account, request: Request) -> Result<Begun, ApiError> {
         let (parts, body) = request.into_parts();
         let assets = asked::references(&parts.headers).map_err(Fault::from)?;
-        let invocation = self.inner.staging.enter(assets.len()).map_err(Fault::from)?;
+        let entered = self.inner.staging.enter(&account.name, assets.len());
+        let invocation = entered.map_err(Fault::from)?;
         let inputs =
             if assets.is_empty() { Vec::new() } else { self.inner.source.resolve(&account, &assets).await? };
         let letters = self.inner.letters.get_or_try_init(letters::upper_case).await;

@@ -56,8 +56,10 @@ impl ApiError {
 fn of_staging(error: staging::Error, sentence: String) -> ApiError {
     use staging::Error;
     match error {
-        Error::Busy(_) => ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
-            .with(RETRY_AFTER, SOON),
+        Error::Busy(_) | Error::AccountBusy(_) => {
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
+                .with(RETRY_AFTER, SOON)
+        }
         Error::NoRoom(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence).with(RETRY_AFTER, SOON)
         }

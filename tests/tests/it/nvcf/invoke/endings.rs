@@ -167,3 +167,20 @@ fn more_than_may_be_is_refused_with_a_time_to_come_back() {
     setup.container.next().unwrap().answer(200, "{}").unwrap();
     assert_eq!(client.receive(Method::Post).unwrap().status, 200);
 }
+
+#[test]
+fn an_account_leaves_places_for_others() {
+    let setup = Setup::with("[worker]\ninvocations_max = 2\naccount_invocations_max = 1\n");
+    let mut first = setup.send(&setup.invocation(""));
+    let mut call = setup.container.next().unwrap();
+    let refused = setup.call(&setup.invocation(""));
+    let detail = problem(&refused, 429, PATH);
+    assert!(detail.contains("your account") && refused.header("retry-after").is_some(), "{detail}");
+    let beta = Account::of(&setup.node, "beta");
+    let mut second = setup.send(&setup.invocation("").with_bearer(&beta.token));
+    let mut other = setup.container.next().unwrap();
+    for (client, call) in [(&mut first, &mut call), (&mut second, &mut other)] {
+        call.answer(200, "{}").unwrap();
+        assert_eq!(client.receive(Method::Post).unwrap().status, 200);
+    }
+}
