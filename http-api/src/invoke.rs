@@ -3,6 +3,7 @@
 
 mod board;
 mod container;
+mod early;
 mod inputs;
 mod letters;
 mod local;

@@ -1,7 +1,6 @@
 //! The answer of a container on its way to the client. It holds the invocation's folder: the last bytes go out after the
 //! folder is gone, and whoever drops an answer half way drops the container's connection and the folder with it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -16,6 +15,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::container::Conversation;
+use super::early::Early;
 use crate::presence::Presence;
 
 /// How often a silent answer shows that it is alive: the watch over connections sees it move. Well below the time after
@@ -32,7 +32,7 @@ pub(crate) struct Reply {
 /// The body of an answer.
 pub(crate) struct ReplyBody {
     /// What was taken while nobody asked.
-    early: VecDeque<Frame<Bytes>>,
+    early: Early,
     rest: Rest,
     gone: Option<BoxFuture<'static, ()>>,
     beat: Interval,
@@ -69,7 +69,7 @@ impl ReplyBody {
         };
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { early: VecDeque::new(), rest, gone: None, beat, moved: Instant::now(), quiet_max }
+        Self { early: Early::default(), rest, gone: None, beat, moved: Instant::now(), quiet_max }
     }
 
     /// Ends as soon as the client has gone, even if there is nothing to send.
@@ -85,7 +85,7 @@ impl ReplyBody {
 
     /// Bytes that were taken early.
     pub(crate) fn early_bytes(&self) -> usize {
-        self.early.iter().filter_map(Frame::data_ref).map(Bytes::len).sum()
+        self.early.len()
     }
 
     /// Takes a piece of what is still to come, for a client that will ask later.
@@ -94,7 +94,7 @@ impl ReplyBody {
     /// The container broke off.
     pub(crate) async fn take_early(&mut self) -> io::Result<()> {
         match std::future::poll_fn(|context| self.poll_rest(context)).await {
-            Some(Ok(frame)) => self.early.push_back(frame),
+            Some(Ok(frame)) => self.early.push(frame),
             Some(Err(error)) => return Err(error),
             None => {}
         }
@@ -159,7 +159,7 @@ impl HttpBody for ReplyBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        if let Some(frame) = this.early.pop_front() {
+        if let Some(frame) = this.early.pop() {
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Some(gone) = &mut this.gone
@@ -183,7 +183,7 @@ impl HttpBody for ReplyBody {
             Rest::Closing(_, last) => SizeHint::with_exact(last.iter().map(length).sum()),
             Rest::Over => SizeHint::with_exact(0),
         };
-        let early: u64 = self.early.iter().map(length).sum();
+        let early = self.early.len() as u64;
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + early);
         if let Some(upper) = rest.upper() {
