@@ -39,10 +39,10 @@ use crate::invocation::functions::{Function, Functions};
 use crate::invocation::headers::{Told as ContainerTold, mark, to_client, to_container};
 use crate::invocation::{Limits, asked};
 use crate::presence::Presence;
-use container::{Conversation, call};
+use container::call;
 use pending::{Outcome, Pending, Told};
 use reply::{Reply, ReplyBody};
-use request_body::prepare;
+use request_body::{Passage, prepare};
 use source::{Account, Input, Source};
 
 pub(crate) use inputs::{FoundInput, FoundInputs, NamedInputs};
@@ -156,6 +156,7 @@ impl Invoker {
         let (body, passage) = prepare(&parts.headers, body).await?;
         let id = invocation.id();
         let name = account.name.clone();
+        let body = (body, passage.clone());
         let work = Work { invocation, inputs, account: name.clone(), function, parts, body, letters };
         let job = work.run(self.inner.limits.answer_within).boxed();
         Ok(Begun { id, account: name, job, passage })
@@ -190,7 +191,7 @@ struct Begun {
     id: Uuid,
     account: String,
     job: pending::Job,
-    passage: request_body::Passage,
+    passage: Passage,
 }
 
 /// All that an invocation needs.
@@ -200,13 +201,14 @@ struct Work {
     account: String,
     function: Function,
     parts: Parts,
-    body: Body,
+    body: (Body, Passage),
     letters: Extensions,
 }
 
 impl Work {
     async fn run(self, answer_within: Duration) -> Outcome {
         let Self { mut invocation, inputs, account, function, parts, body, letters } = self;
+        let (body, passage) = body;
         let assets: Vec<Uuid> = inputs.iter().map(|input| input.content.asset).collect();
         let called = async {
             let staged = timeout(answer_within, stage(&mut invocation, inputs)).await;
@@ -222,10 +224,13 @@ impl Work {
             let headers = to_container(&parts.headers, &told)
                 .ok_or_else(|| ApiError::internal("the account or the folder cannot stand in a header"))?;
             let request = outgoing(parts.method, &function, headers, letters, body);
-            Ok::<_, ApiError>(call(&function.target, request, answer_within).await?)
+            Ok::<_, ApiError>(call(&function.target, request, &passage, answer_within).await?)
         };
         match called.await {
-            Ok((head, conversation)) => Ok(reply(head, conversation, invocation, answer_within).await),
+            Ok((head, conversation)) => {
+                let body = ReplyBody::new(conversation, invocation, passage, answer_within).await;
+                Ok(Reply { head, body })
+            }
             Err(error) => {
                 invocation.close().await;
                 Err(error)
@@ -259,15 +264,6 @@ fn outgoing(
     *request.headers_mut() = headers;
     *request.extensions_mut() = letters;
     request
-}
-
-async fn reply(
-    head: http::response::Parts,
-    conversation: Conversation,
-    invocation: Invocation,
-    quiet_max: Duration,
-) -> Reply {
-    Reply { head, body: ReplyBody::new(conversation, invocation, quiet_max).await }
 }
 
 /// What the client gets of an invocation.

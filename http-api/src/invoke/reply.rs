@@ -16,6 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::container::Conversation;
 use super::early::Early;
+use super::request_body::Passage;
 use crate::presence::Presence;
 
 /// How often a silent answer shows that it is alive: the watch over connections sees it move. Well below the time after
@@ -37,6 +38,8 @@ pub(crate) struct ReplyBody {
     gone: Option<BoxFuture<'static, ()>>,
     beat: Interval,
     moved: Instant,
+    /// The client may still send while the container answers.
+    passage: Passage,
     quiet_max: Duration,
 }
 
@@ -59,7 +62,12 @@ impl fmt::Debug for ReplyBody {
 
 impl ReplyBody {
     /// The rest of an answer. If there is none, the folder is gone when this returns.
-    pub(crate) async fn new(conversation: Conversation, invocation: Invocation, quiet_max: Duration) -> Self {
+    pub(crate) async fn new(
+        conversation: Conversation,
+        invocation: Invocation,
+        passage: Passage,
+        quiet_max: Duration,
+    ) -> Self {
         let rest = if conversation.is_end_stream() {
             drop(conversation);
             invocation.close().await;
@@ -69,7 +77,7 @@ impl ReplyBody {
         };
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { early: Early::default(), rest, gone: None, beat, moved: Instant::now(), quiet_max }
+        Self { early: Early::default(), rest, gone: None, beat, moved: Instant::now(), passage, quiet_max }
     }
 
     /// Ends as soon as the client has gone, even if there is nothing to send.
@@ -135,7 +143,7 @@ impl ReplyBody {
     /// Nothing has come. The beat has this looked at again in time.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         while self.beat.poll_tick(context).is_ready() {}
-        if self.moved.elapsed() < self.quiet_max {
+        if self.moved.max(self.passage.moved()).elapsed() < self.quiet_max {
             return Poll::Pending;
         }
         self.rest = Rest::Over;
