@@ -7,6 +7,7 @@ mod early;
 mod inputs;
 mod letters;
 mod local;
+mod metrics;
 mod pending;
 mod remote;
 mod reply;
@@ -40,6 +41,7 @@ use crate::invocation::headers::{Told as ContainerTold, mark, to_client, to_cont
 use crate::invocation::{Limits, asked};
 use crate::presence::Presence;
 use container::call;
+use metrics::Course;
 use pending::{Outcome, Pending, Told};
 use reply::{Reply, ReplyBody};
 use request_body::{Passage, prepare};
@@ -47,6 +49,7 @@ use source::{Account, Input, Source};
 
 pub(crate) use inputs::{FoundInput, FoundInputs, NamedInputs};
 pub(crate) use local::{Local, RESOLVE_WITHIN};
+pub(crate) use metrics::Metrics;
 pub(crate) use remote::Remote;
 
 const FUNCTIONS: &str = "/v2/nvcf/pexec/functions/";
@@ -67,6 +70,7 @@ struct Inner {
     source: Box<dyn Source>,
     pending: Pending,
     letters: OnceCell<Extensions>,
+    metrics: Metrics,
     cut: CancellationToken,
 }
 
@@ -79,7 +83,14 @@ impl Invoker {
     ) -> Self {
         let pending = Pending::new(limits.kept_max, limits.keep_for);
         let (letters, cut) = (OnceCell::new(), CancellationToken::new());
-        Self { inner: Arc::new(Inner { functions, limits, staging, source, pending, letters, cut }) }
+        let metrics = Metrics::new(staging.clone());
+        let inner = Inner { functions, limits, staging, source, pending, letters, metrics, cut };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.inner.metrics.clone()
     }
 
     /// Answers a request to invoke a function.
@@ -157,7 +168,8 @@ impl Invoker {
         let id = invocation.id();
         let name = account.name.clone();
         let body = (body, passage.clone());
-        let work = Work { invocation, inputs, account: name.clone(), function, parts, body, letters };
+        let course = self.inner.metrics.begin();
+        let work = Work { invocation, course, inputs, account: name.clone(), function, parts, body, letters };
         let job = work.run(self.inner.limits.answer_within).boxed();
         Ok(Begun { id, account: name, job, passage })
     }
@@ -197,6 +209,7 @@ struct Begun {
 /// All that an invocation needs.
 struct Work {
     invocation: Invocation,
+    course: Course,
     inputs: Vec<Input>,
     account: String,
     function: Function,
@@ -207,7 +220,7 @@ struct Work {
 
 impl Work {
     async fn run(self, answer_within: Duration) -> Outcome {
-        let Self { mut invocation, inputs, account, function, parts, body, letters } = self;
+        let Self { mut invocation, mut course, inputs, account, function, parts, body, letters } = self;
         let (body, passage) = body;
         let assets: Vec<Uuid> = inputs.iter().map(|input| input.content.asset).collect();
         let called = async {
@@ -228,10 +241,12 @@ impl Work {
         };
         match called.await {
             Ok((head, conversation)) => {
-                let body = ReplyBody::new(conversation, invocation, passage, answer_within).await;
+                course.answered(head.status);
+                let body = ReplyBody::new(conversation, (invocation, course), passage, answer_within).await;
                 Ok(Reply { head, body })
             }
             Err(error) => {
+                course.fail();
                 invocation.close().await;
                 Err(error)
             }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::container::Conversation;
 use super::early::Early;
+use super::metrics::Course;
 use super::request_body::Passage;
 use crate::presence::Presence;
 
@@ -48,6 +49,7 @@ enum Rest {
     Open {
         conversation: Box<Conversation>,
         invocation: Invocation,
+        course: Course,
     },
     /// The container has said all; the folder goes.
     Closing(BoxFuture<'static, ()>, Option<Frame<Bytes>>),
@@ -64,16 +66,17 @@ impl ReplyBody {
     /// The rest of an answer. If there is none, the folder is gone when this returns.
     pub(crate) async fn new(
         conversation: Conversation,
-        invocation: Invocation,
+        (invocation, mut course): (Invocation, Course),
         passage: Passage,
         quiet_max: Duration,
     ) -> Self {
         let rest = if conversation.is_end_stream() {
             drop(conversation);
+            course.finish();
             invocation.close().await;
             Rest::Over
         } else {
-            Rest::Open { conversation: Box::new(conversation), invocation }
+            Rest::Open { conversation: Box::new(conversation), invocation, course }
         };
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -131,7 +134,7 @@ impl ReplyBody {
                         Some(Ok(frame)) => self.close(Some(frame)),
                         None => self.close(None),
                         Some(Err(error)) => {
-                            self.rest = Rest::Over;
+                            self.fail();
                             return Poll::Ready(Some(Err(error)));
                         }
                     }
@@ -146,15 +149,30 @@ impl ReplyBody {
         if self.moved.max(self.passage.moved()).elapsed() < self.quiet_max {
             return Poll::Pending;
         }
-        self.rest = Rest::Over;
+        self.fail();
         Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the container has gone quiet"))))
     }
 
     fn close(&mut self, last: Option<Frame<Bytes>>) {
-        if let Rest::Open { conversation, invocation } = std::mem::replace(&mut self.rest, Rest::Over) {
+        if let Rest::Open { conversation, invocation, mut course } =
+            std::mem::replace(&mut self.rest, Rest::Over)
+        {
             drop(conversation);
-            self.rest = Rest::Closing(Box::pin(invocation.close()), last);
+            course.finish();
+            let closing = async move {
+                invocation.close().await;
+                drop(course);
+            };
+            self.rest = Rest::Closing(Box::pin(closing), last);
         }
+    }
+
+    /// The container broke off.
+    fn fail(&mut self) {
+        if let Rest::Open { course, .. } = &mut self.rest {
+            course.fail();
+        }
+        self.rest = Rest::Over;
     }
 }
 

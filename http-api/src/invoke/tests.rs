@@ -4,6 +4,8 @@ use assetmesh_node::actor::Tasks;
 use assetmesh_node::staging::{Config, Content, Origin};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 
 use super::*;
 use crate::invocation::functions::FunctionConfig;
@@ -60,5 +62,16 @@ async fn assets_that_never_come_end_their_invocation_in_time() {
     let sentence = answer.extensions().get::<ApiError>().unwrap().sentence();
     assert!(sentence.contains("the assets of the invocation did not come"), "{sentence}");
     assert_eq!(staging.held(), (0, 0));
+    let mut registry = Registry::default();
+    invoker.metrics().register(&mut registry);
+    let mut figures = String::new();
+    encode(&mut figures, &registry).unwrap();
+    for line in [
+        "invocations_total{outcome=\"errored\"} 1",
+        "invocations_total{outcome=\"given_up\"} 0",
+        "invocation_seconds_count 1",
+    ] {
+        assert!(figures.lines().any(|shown| shown == line), "{line}: {figures}");
+    }
     tasks.finish().await;
 }

@@ -184,3 +184,30 @@ fn an_account_leaves_places_for_others() {
         assert_eq!(client.receive(Method::Post).unwrap().status, 200);
     }
 }
+
+#[test]
+fn what_becomes_of_invocations_is_counted() {
+    let mut setup = Setup::start();
+    let cat = setup.asset(&[1; 600]);
+    let mut client = setup.send(&setup.invocation(&cat));
+    let mut call = setup.container.next().unwrap();
+    let mut api = setup.node.api();
+    assert_eq!(metric(&mut api, "invocations_under_way"), 1);
+    assert_eq!(metric(&mut api, "staged_bytes"), 600);
+    call.answer(200, "{}").unwrap();
+    assert_eq!(client.receive(Method::Post).unwrap().status, 200);
+    let mut client = setup.send(&setup.invocation(&cat));
+    setup.container.next().unwrap().answer(500, "{}").unwrap();
+    assert_eq!(client.receive(Method::Post).unwrap().status, 500);
+    let client = setup.send(&setup.invocation(&cat));
+    let _call = setup.container.next().unwrap();
+    drop(client);
+    let mut ended = |outcome: &str| metric(&mut api, &format!("invocations_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!((ended("fulfilled"), ended("errored")), (1, 1));
+    assert!(wait_until(Duration::from_secs(20), || (ended("given_up") == 1).then_some(())).is_some());
+    setup.wait_nothing_staged();
+    assert_eq!(metric(&mut api, "invocation_seconds_count"), 3);
+    let idle = || (metric(&mut api, "invocations_under_way") == 0).then_some(());
+    assert!(wait_until(Duration::from_secs(20), idle).is_some());
+    assert_eq!(metric(&mut api, "staged_bytes"), 0);
+}
