@@ -10,7 +10,8 @@ use std::time::Duration;
 /// How long invocations may take, and what is kept of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// A container that sends nothing for this long is given up. 1 h: as long as a client may wait at once.
+    /// A container that sends nothing for this long, once it has the body or does not take it, is given up, and so are
+    /// assets that have not come by then. 1 h: as long as a client may wait at once.
     pub answer_within: Duration,
     /// Answers that are kept for clients that were sent away. 256: with what is taken of each, 32 MiB.
     pub kept_max: usize,

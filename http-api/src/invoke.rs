@@ -3,14 +3,18 @@
 
 mod board;
 mod container;
+mod early;
 mod inputs;
 mod letters;
 mod local;
+mod metrics;
 mod pending;
 mod remote;
 mod reply;
 mod request_body;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +29,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -36,14 +40,16 @@ use crate::invocation::functions::{Function, Functions};
 use crate::invocation::headers::{Told as ContainerTold, mark, to_client, to_container};
 use crate::invocation::{Limits, asked};
 use crate::presence::Presence;
-use container::{Conversation, call};
+use container::call;
+use metrics::Course;
 use pending::{Outcome, Pending, Told};
 use reply::{Reply, ReplyBody};
-use request_body::prepare;
+use request_body::{Passage, prepare};
 use source::{Account, Input, Source};
 
 pub(crate) use inputs::{FoundInput, FoundInputs, NamedInputs};
 pub(crate) use local::{Local, RESOLVE_WITHIN};
+pub(crate) use metrics::Metrics;
 pub(crate) use remote::Remote;
 
 const FUNCTIONS: &str = "/v2/nvcf/pexec/functions/";
@@ -64,6 +70,7 @@ struct Inner {
     source: Box<dyn Source>,
     pending: Pending,
     letters: OnceCell<Extensions>,
+    metrics: Metrics,
     cut: CancellationToken,
 }
 
@@ -76,7 +83,14 @@ impl Invoker {
     ) -> Self {
         let pending = Pending::new(limits.kept_max, limits.keep_for);
         let (letters, cut) = (OnceCell::new(), CancellationToken::new());
-        Self { inner: Arc::new(Inner { functions, limits, staging, source, pending, letters, cut }) }
+        let metrics = Metrics::new(staging.clone());
+        let inner = Inner { functions, limits, staging, source, pending, letters, metrics, cut };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.inner.metrics.clone()
     }
 
     /// Answers a request to invoke a function.
@@ -144,7 +158,8 @@ impl Invoker {
     async fn begin(&self, function: Function, account: Account, request: Request) -> Result<Begun, ApiError> {
         let (parts, body) = request.into_parts();
         let assets = asked::references(&parts.headers).map_err(Fault::from)?;
-        let invocation = self.inner.staging.enter(assets.len()).map_err(Fault::from)?;
+        let entered = self.inner.staging.enter(&account.name, assets.len());
+        let invocation = entered.map_err(Fault::from)?;
         let inputs =
             if assets.is_empty() { Vec::new() } else { self.inner.source.resolve(&account, &assets).await? };
         let letters = self.inner.letters.get_or_try_init(letters::upper_case).await;
@@ -152,7 +167,9 @@ impl Invoker {
         let (body, passage) = prepare(&parts.headers, body).await?;
         let id = invocation.id();
         let name = account.name.clone();
-        let work = Work { invocation, inputs, account: name.clone(), function, parts, body, letters };
+        let body = (body, passage.clone());
+        let course = self.inner.metrics.begin();
+        let work = Work { invocation, course, inputs, account: name.clone(), function, parts, body, letters };
         let job = work.run(self.inner.limits.answer_within).boxed();
         Ok(Begun { id, account: name, job, passage })
     }
@@ -186,26 +203,29 @@ struct Begun {
     id: Uuid,
     account: String,
     job: pending::Job,
-    passage: request_body::Passage,
+    passage: Passage,
 }
 
 /// All that an invocation needs.
 struct Work {
     invocation: Invocation,
+    course: Course,
     inputs: Vec<Input>,
     account: String,
     function: Function,
     parts: Parts,
-    body: Body,
+    body: (Body, Passage),
     letters: Extensions,
 }
 
 impl Work {
     async fn run(self, answer_within: Duration) -> Outcome {
-        let Self { mut invocation, inputs, account, function, parts, body, letters } = self;
+        let Self { mut invocation, mut course, inputs, account, function, parts, body, letters } = self;
+        let (body, passage) = body;
         let assets: Vec<Uuid> = inputs.iter().map(|input| input.content.asset).collect();
         let called = async {
-            let folder = stage(&mut invocation, inputs).await?;
+            let staged = timeout(answer_within, stage(&mut invocation, inputs)).await;
+            let folder = staged.map_err(|_| Fault::StagingTimeout(answer_within.as_secs()))??;
             let request = invocation.id();
             let told = ContainerTold {
                 request,
@@ -217,11 +237,16 @@ impl Work {
             let headers = to_container(&parts.headers, &told)
                 .ok_or_else(|| ApiError::internal("the account or the folder cannot stand in a header"))?;
             let request = outgoing(parts.method, &function, headers, letters, body);
-            Ok::<_, ApiError>(call(&function.target, request, answer_within).await?)
+            Ok::<_, ApiError>(call(&function.target, request, &passage, answer_within).await?)
         };
         match called.await {
-            Ok((head, conversation)) => Ok(reply(head, conversation, invocation, answer_within).await),
+            Ok((head, conversation)) => {
+                course.answered(head.status);
+                let body = ReplyBody::new(conversation, (invocation, course), passage, answer_within).await;
+                Ok(Reply { head, body })
+            }
             Err(error) => {
+                course.fail();
                 invocation.close().await;
                 Err(error)
             }
@@ -254,15 +279,6 @@ fn outgoing(
     *request.headers_mut() = headers;
     *request.extensions_mut() = letters;
     request
-}
-
-async fn reply(
-    head: http::response::Parts,
-    conversation: Conversation,
-    invocation: Invocation,
-    quiet_max: Duration,
-) -> Reply {
-    Reply { head, body: ReplyBody::new(conversation, invocation, quiet_max).await }
 }
 
 /// What the client gets of an invocation.

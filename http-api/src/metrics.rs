@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::error::ApiError;
+use crate::invoke;
 use crate::schema::Any;
 
 const OPENMETRICS: HeaderValue =
@@ -43,6 +44,7 @@ pub(crate) struct Metrics {
     seconds: Family<Route, Histogram, fn() -> Histogram>,
     in_flight: Gauge<i64, AtomicI64>,
     tasks: Gauge<i64, AtomicI64>,
+    invocations: invoke::Metrics,
 }
 
 /// Counts one request as long as it is held.
@@ -56,19 +58,20 @@ impl Drop for InFlight {
 }
 
 impl Metrics {
-    /// Registers the node's figures and those of HTTP.
-    pub(crate) fn new(node: &Node) -> Self {
+    /// Registers the node's figures and those of HTTP and invocations.
+    pub(crate) fn new(node: &Node, invocations: invoke::Metrics) -> Self {
         let mut registry = Registry::with_prefix("assetmesh");
         node.register_metrics(&mut registry);
-        Self::on(registry)
+        Self::on(registry, invocations)
     }
 
-    /// Registers the figures of HTTP, for a process without a node.
-    pub(crate) fn bare() -> Self {
-        Self::on(Registry::with_prefix("assetmesh"))
+    /// Registers the figures of HTTP and invocations, for a process without a node.
+    pub(crate) fn bare(invocations: invoke::Metrics) -> Self {
+        Self::on(Registry::with_prefix("assetmesh"), invocations)
     }
 
-    fn on(mut registry: Registry) -> Self {
+    fn on(mut registry: Registry, invocations: invoke::Metrics) -> Self {
+        invocations.register(&mut registry);
         let requests = Family::default();
         let seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
         let (in_flight, tasks) = (Gauge::default(), Gauge::default());
@@ -81,7 +84,7 @@ impl Metrics {
         );
         registry.register("http_in_flight", "Requests being answered", in_flight.clone());
         registry.register("runtime_tasks", "Asynchronous tasks alive", tasks.clone());
-        Self { registry, requests, seconds, in_flight, tasks }
+        Self { registry, requests, seconds, in_flight, tasks, invocations }
     }
 
     /// Counts a request until the guard is dropped.
@@ -124,6 +127,7 @@ fn known(method: &Method) -> &'static str {
 pub(crate) async fn metrics(State(metrics): State<Arc<Metrics>>) -> Result<Response, ApiError> {
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
+    metrics.invocations.refresh();
     let mut figures = String::new();
     text::encode(&mut figures, &metrics.registry).map_err(ApiError::internal)?;
     let mut response = Response::new(figures.into());

@@ -68,7 +68,7 @@ pub(crate) fn with_invoker(node: Node, config: &Config) -> (Router, Invoker) {
     let invoker = Invoker::new(functions, limits, node.staging().clone(), source);
     let app = App {
         invoker: invoker.clone(),
-        metrics: Arc::new(Metrics::new(&node)),
+        metrics: Arc::new(Metrics::new(&node, invoker.metrics())),
         prober: Prober::new(config.probe),
         guard: Arc::new(Guard::new(&mut document, config.auth, node.public_url())),
         node,

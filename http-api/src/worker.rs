@@ -68,7 +68,8 @@ pub async fn serve_worker(
     let source = Box::new(remote.clone());
     let (functions, limits) = (config.functions.clone(), config.invocations.clone());
     let invoker = Invoker::new(functions, limits, worker.staging, source);
-    let shared = Shared { invoker: invoker.clone(), remote, metrics: Arc::new(Metrics::bare()) };
+    let metrics = Arc::new(Metrics::bare(invoker.metrics()));
+    let shared = Shared { invoker: invoker.clone(), remote, metrics };
     serve::with_router(listener, (router(shared), invoker), config, stop).await
 }
 

@@ -1,5 +1,6 @@
 //! Staging: gives each invocation of a function a folder of its own, fills it with checked content, and takes it away
-//! again whatever happens. It knows no HTTP and no accounts; names of folders and files are uuids only.
+//! again whatever happens. It knows no HTTP, and of accounts only how many places each has; names of folders and files are
+//! uuids only.
 
 mod folder;
 mod janitor;
@@ -33,18 +34,37 @@ pub struct Config {
     /// Invocations that may have a folder at once. 128: each holds a connection to a container, and few containers do
     /// more than that at once.
     pub invocations_max: usize,
+    /// Of these, by one account. 96, three quarters: it may use a node that is idle, and others still find a place.
+    pub account_invocations_max: usize,
     /// Bytes that may be staged together. 64 GiB: some hundred invocations with the inputs of large models.
     pub bytes_max: u64,
     /// Assets of one invocation. 100: more than any known function takes, and their names fit into one header.
     pub assets_max: usize,
-    /// Files that are written at once. 2: they keep a disk busy, and each holds some MiB of what is read ahead.
+    /// Files of this node's own content that are written at once. 4: one or two keep a disk busy, more hide the waits for it;
+    /// each holds some MiB of what is read ahead.
     pub writers_max: usize,
+    /// Files that are written at once while their bytes come from elsewhere. 16: each holds a thread and little more, and
+    /// mostly waits for a network; a few slow ones must not hold up all others.
+    pub receivers_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { invocations_max: 128, bytes_max: 64 << 30, assets_max: 100, writers_max: 4 }
+        Self {
+            invocations_max: 128,
+            account_invocations_max: account_share(128),
+            bytes_max: 64 << 30,
+            assets_max: 100,
+            writers_max: 4,
+            receivers_max: 16,
+        }
     }
+}
+
+/// What one account may have of so many places, if nothing else is said: three quarters, and never none.
+#[must_use]
+pub const fn account_share(invocations: usize) -> usize {
+    invocations - invocations / 4
 }
 
 /// Why the staging folder cannot be used.
@@ -77,6 +97,9 @@ pub enum Error {
     /// As many invocations as may be are under way.
     #[error("{0} invocations are under way, as many as may be")]
     Busy(usize),
+    /// Its account has as many under way as one may have.
+    #[error("your account has {0} invocations under way, as many as one account may have")]
+    AccountBusy(usize),
     /// It names more assets than one invocation may have.
     #[error("{0} assets are more than the {1} of one invocation")]
     TooMany(usize, usize),
@@ -109,6 +132,15 @@ impl From<io::Error> for Error {
     }
 }
 
+/// Where the bytes of an asset are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// On this node: they come as fast as its disk is.
+    Here,
+    /// On another node: they come as they can.
+    Elsewhere,
+}
+
 /// Content that is to be staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
@@ -118,6 +150,8 @@ pub struct Content {
     pub hash: AssetId,
     /// Its size in bytes.
     pub size: u64,
+    /// Where they are.
+    pub origin: Origin,
 }
 
 /// The staging folder of one process. Cheap to clone.
@@ -132,7 +166,10 @@ struct Shared {
     root: Root,
     ledger: Mutex<Ledger>,
     makers: Semaphore,
+    /// For what is here.
     writers: Semaphore,
+    /// For what comes from elsewhere.
+    receivers: Semaphore,
     leftovers: mpsc::Sender<Leftover>,
 }
 
@@ -158,23 +195,31 @@ impl Staging {
         // Each folder has its place in the queue from the start, so that no removal ever finds it full.
         let (leftovers, inbox) = mpsc::channel(config.invocations_max.max(1));
         tasks.run("staging", |stop| janitor::run(inbox, stop));
-        let limits = Limits { invocations: config.invocations_max, bytes: config.bytes_max };
-        let (makers, writers) = (Semaphore::new(MAKERS_MAX), Semaphore::new(config.writers_max.max(1)));
+        let limits = Limits {
+            invocations: config.invocations_max,
+            of_account: config.account_invocations_max,
+            bytes: config.bytes_max,
+        };
         let ledger = Mutex::new(Ledger::new(limits));
-        Ok(Self { shared: Arc::new(Shared { config, root, ledger, makers, writers, leftovers }) })
+        let makers = Semaphore::new(MAKERS_MAX);
+        let writers = Semaphore::new(config.writers_max.max(1));
+        let receivers = Semaphore::new(config.receivers_max.max(1));
+        let shared = Shared { config, root, ledger, makers, writers, receivers, leftovers };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Takes one of the places for invocations. It is free again once the folder is gone.
+    /// Takes one of the places for invocations, for an account. It is free again once the folder is gone.
     ///
     /// # Errors
-    /// There is none, or so many assets are never staged.
-    pub fn enter(&self, assets: usize) -> Result<Invocation, Error> {
+    /// There is none, the account has its share, or so many assets are never staged.
+    pub fn enter(&self, account: &str, assets: usize) -> Result<Invocation, Error> {
         let max = self.shared.config.assets_max;
         if assets > max {
             return Err(Error::TooMany(assets, max));
         }
-        self.shared.ledger().enter()?;
-        let place = Place { shared: Arc::clone(&self.shared), bytes: 0 };
+        let account = Arc::from(account);
+        self.shared.ledger().enter(&account)?;
+        let place = Place { shared: Arc::clone(&self.shared), account, bytes: 0 };
         Ok(Invocation { id: Uuid::new_v4(), place: Some(place), folder: None })
     }
 
@@ -189,12 +234,13 @@ impl Staging {
 #[derive(Debug)]
 struct Place {
     shared: Arc<Shared>,
+    account: Arc<str>,
     bytes: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.ledger().leave(self.bytes);
+        self.shared.ledger().leave(&self.account, self.bytes);
     }
 }
 
@@ -240,7 +286,11 @@ impl Invocation {
         E: std::fmt::Display,
     {
         let (Some(place), Some(folder)) = (&self.place, &self.folder) else { return Err(closed()) };
-        let _turn = place.shared.writers.acquire().await.map_err(|_| closed())?;
+        let turns = match content.origin {
+            Origin::Here => &place.shared.writers,
+            Origin::Elsewhere => &place.shared.receivers,
+        };
+        let _turn = turns.acquire().await.map_err(|_| closed())?;
         let file = folder.file(content)?;
         // One blocking thread a file: many short jobs would spread its pieces over the memory of many threads.
         let (writer, pieces) = mpsc::channel(1);

@@ -30,6 +30,7 @@ pub(crate) struct WorkerSection {
     pub(super) http: Option<Listen>,
     asset_root: Option<PathBuf>,
     invocations_max: Option<NonZeroUsize>,
+    account_invocations_max: Option<NonZeroUsize>,
     staged_bytes_max: Option<ByteSize>,
     assets_max: Option<NonZeroUsize>,
     answer_timeout: Option<Span>,
@@ -103,13 +104,16 @@ impl Layers<'_> {
         let (staging, limits) = (staging::Config::default(), InvocationLimits::default());
         let count = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, NonZeroUsize::get));
         let span = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, |Span(span)| span));
+        let invocations_max =
+            count("ASSETMESH_WORKER_INVOCATIONS_MAX", file.invocations_max, staging.invocations_max)?;
         Ok(Invocations {
             asset_root: self.pick(asset_root, "ASSETMESH_ASSET_ROOT", file.asset_root)?,
             staging: staging::Config {
-                invocations_max: count(
-                    "ASSETMESH_WORKER_INVOCATIONS_MAX",
-                    file.invocations_max,
-                    staging.invocations_max,
+                invocations_max,
+                account_invocations_max: count(
+                    "ASSETMESH_WORKER_ACCOUNT_INVOCATIONS_MAX",
+                    file.account_invocations_max,
+                    staging::account_share(invocations_max),
                 )?,
                 bytes_max: self
                     .pick(None, "ASSETMESH_WORKER_STAGED_BYTES_MAX", file.staged_bytes_max)?
@@ -167,6 +171,7 @@ mod tests {
                 "ASSETMESH_NODE" => "http://other:1",
                 "ASSETMESH_ASSET_ROOT" => "/r",
                 "ASSETMESH_WORKER_INVOCATIONS_MAX" => "2",
+                "ASSETMESH_WORKER_ACCOUNT_INVOCATIONS_MAX" => "1",
                 "ASSETMESH_WORKER_STAGED_BYTES_MAX" => "3KiB",
                 "ASSETMESH_WORKER_ASSETS_MAX" => "4",
                 "ASSETMESH_WORKER_ANSWER_TIMEOUT" => "5s",
@@ -184,7 +189,20 @@ mod tests {
         let Invocations { asset_root, staging, limits, .. } = settings.invocations;
         assert_eq!(asset_root, Some(PathBuf::from("/r")));
         assert_eq!((staging.invocations_max, staging.bytes_max, staging.assets_max), (2, 3072, 4));
+        assert_eq!(staging.account_invocations_max, 1);
         assert_eq!((limits.answer_within.as_secs(), limits.kept_max, limits.keep_for.as_secs()), (5, 6, 7));
+    }
+
+    #[rstest]
+    #[case::one_account_can_work_alone(1, 1)]
+    #[case::a_place_is_left_where_there_are_four(4, 3)]
+    #[case::a_quarter_is_left_of_many(1000, 750)]
+    fn what_one_account_may_have_goes_with_what_all_may(
+        #[case] invocations: usize,
+        #[case] of_account: usize,
+    ) {
+        let settings = read(&|_| None, &format!("[worker]\ninvocations_max = {invocations}\n")).unwrap();
+        assert_eq!(settings.invocations.staging.account_invocations_max, of_account);
     }
 
     #[rstest]

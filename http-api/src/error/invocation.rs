@@ -24,7 +24,9 @@ impl From<Fault> for ApiError {
             Fault::Unreachable(cause) | Fault::Broken(cause) => {
                 Self::new(StatusCode::BAD_GATEWAY, "bad_gateway", sentence).because(cause)
             }
-            Fault::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", sentence),
+            Fault::Timeout(_) | Fault::StagingTimeout(_) => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", sentence)
+            }
             Fault::ManyWaiting(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
                 .with(RETRY_AFTER, SOON),
             Fault::Stopping => {
@@ -54,8 +56,10 @@ impl ApiError {
 fn of_staging(error: staging::Error, sentence: String) -> ApiError {
     use staging::Error;
     match error {
-        Error::Busy(_) => ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
-            .with(RETRY_AFTER, SOON),
+        Error::Busy(_) | Error::AccountBusy(_) => {
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", sentence)
+                .with(RETRY_AFTER, SOON)
+        }
         Error::NoRoom(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", sentence).with(RETRY_AFTER, SOON)
         }

@@ -25,6 +25,9 @@ pub(crate) enum Fault {
     /// The assets could not be staged.
     #[error(transparent)]
     Staging(#[from] staging::Error),
+    /// The assets did not come in time.
+    #[error("the assets of the invocation did not come within {0} s; nothing was run")]
+    StagingTimeout(u64),
     /// Nobody answers at the function's url.
     #[error("the container of the function cannot be reached")]
     Unreachable(String),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use assetmesh_node::Node;
 use assetmesh_node::nvcf::Resolved;
-use assetmesh_node::staging::Content;
+use assetmesh_node::staging::{Content, Origin};
 use assetmesh_node::tokens::{Caller, INVOKE_FUNCTION};
 use axum::BoxError;
 use futures_util::future::BoxFuture;
@@ -56,7 +56,8 @@ fn account(headers: &HeaderMap, known: &Extensions) -> Result<Account, ApiError>
 }
 
 fn input(node: &Node, found: Resolved) -> Input {
-    let content = Content { asset: found.id, hash: found.blob, size: found.size };
+    let origin = if found.is_here() { Origin::Here } else { Origin::Elsewhere };
+    let content = Content { asset: found.id, hash: found.blob, size: found.size, origin };
     let node = node.clone();
     let pieces = async move {
         let pieces = node.nvcf().open(&found)?;

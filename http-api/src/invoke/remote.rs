@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use assetmesh_node::staging::Content;
+use assetmesh_node::staging::{Content, Origin};
 use axum::BoxError;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
@@ -83,7 +83,7 @@ impl Remote {
 
     fn input(&self, bearer: &str, found: &FoundInput) -> Result<Input, ApiError> {
         let hash = found.blake3.parse().map_err(ApiError::node_unreachable)?;
-        let content = Content { asset: found.asset_id, hash, size: found.size };
+        let content = Content { asset: found.asset_id, hash, size: found.size, origin: Origin::Elsewhere };
         let mut url = self.inputs.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&found.asset_id.to_string());

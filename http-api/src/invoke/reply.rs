@@ -1,7 +1,6 @@
 //! The answer of a container on its way to the client. It holds the invocation's folder: the last bytes go out after the
 //! folder is gone, and whoever drops an answer half way drops the container's connection and the folder with it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -16,6 +15,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::container::Conversation;
+use super::early::Early;
+use super::metrics::Course;
+use super::request_body::Passage;
 use crate::presence::Presence;
 
 /// How often a silent answer shows that it is alive: the watch over connections sees it move. Well below the time after
@@ -32,11 +34,13 @@ pub(crate) struct Reply {
 /// The body of an answer.
 pub(crate) struct ReplyBody {
     /// What was taken while nobody asked.
-    early: VecDeque<Frame<Bytes>>,
+    early: Early,
     rest: Rest,
     gone: Option<BoxFuture<'static, ()>>,
     beat: Interval,
     moved: Instant,
+    /// The client may still send while the container answers.
+    passage: Passage,
     quiet_max: Duration,
 }
 
@@ -45,6 +49,7 @@ enum Rest {
     Open {
         conversation: Box<Conversation>,
         invocation: Invocation,
+        course: Course,
     },
     /// The container has said all; the folder goes.
     Closing(BoxFuture<'static, ()>, Option<Frame<Bytes>>),
@@ -59,17 +64,23 @@ impl fmt::Debug for ReplyBody {
 
 impl ReplyBody {
     /// The rest of an answer. If there is none, the folder is gone when this returns.
-    pub(crate) async fn new(conversation: Conversation, invocation: Invocation, quiet_max: Duration) -> Self {
+    pub(crate) async fn new(
+        conversation: Conversation,
+        (invocation, mut course): (Invocation, Course),
+        passage: Passage,
+        quiet_max: Duration,
+    ) -> Self {
         let rest = if conversation.is_end_stream() {
             drop(conversation);
+            course.finish();
             invocation.close().await;
             Rest::Over
         } else {
-            Rest::Open { conversation: Box::new(conversation), invocation }
+            Rest::Open { conversation: Box::new(conversation), invocation, course }
         };
         let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { early: VecDeque::new(), rest, gone: None, beat, moved: Instant::now(), quiet_max }
+        Self { early: Early::default(), rest, gone: None, beat, moved: Instant::now(), passage, quiet_max }
     }
 
     /// Ends as soon as the client has gone, even if there is nothing to send.
@@ -85,7 +96,7 @@ impl ReplyBody {
 
     /// Bytes that were taken early.
     pub(crate) fn early_bytes(&self) -> usize {
-        self.early.iter().filter_map(Frame::data_ref).map(Bytes::len).sum()
+        self.early.len()
     }
 
     /// Takes a piece of what is still to come, for a client that will ask later.
@@ -94,7 +105,7 @@ impl ReplyBody {
     /// The container broke off.
     pub(crate) async fn take_early(&mut self) -> io::Result<()> {
         match std::future::poll_fn(|context| self.poll_rest(context)).await {
-            Some(Ok(frame)) => self.early.push_back(frame),
+            Some(Ok(frame)) => self.early.push(frame),
             Some(Err(error)) => return Err(error),
             None => {}
         }
@@ -123,7 +134,7 @@ impl ReplyBody {
                         Some(Ok(frame)) => self.close(Some(frame)),
                         None => self.close(None),
                         Some(Err(error)) => {
-                            self.rest = Rest::Over;
+                            self.fail();
                             return Poll::Ready(Some(Err(error)));
                         }
                     }
@@ -135,18 +146,33 @@ impl ReplyBody {
     /// Nothing has come. The beat has this looked at again in time.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         while self.beat.poll_tick(context).is_ready() {}
-        if self.moved.elapsed() < self.quiet_max {
+        if self.moved.max(self.passage.moved()).elapsed() < self.quiet_max {
             return Poll::Pending;
         }
-        self.rest = Rest::Over;
+        self.fail();
         Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the container has gone quiet"))))
     }
 
     fn close(&mut self, last: Option<Frame<Bytes>>) {
-        if let Rest::Open { conversation, invocation } = std::mem::replace(&mut self.rest, Rest::Over) {
+        if let Rest::Open { conversation, invocation, mut course } =
+            std::mem::replace(&mut self.rest, Rest::Over)
+        {
             drop(conversation);
-            self.rest = Rest::Closing(Box::pin(invocation.close()), last);
+            course.finish();
+            let closing = async move {
+                invocation.close().await;
+                drop(course);
+            };
+            self.rest = Rest::Closing(Box::pin(closing), last);
         }
+    }
+
+    /// The container broke off.
+    fn fail(&mut self) {
+        if let Rest::Open { course, .. } = &mut self.rest {
+            course.fail();
+        }
+        self.rest = Rest::Over;
     }
 }
 
@@ -159,7 +185,7 @@ impl HttpBody for ReplyBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        if let Some(frame) = this.early.pop_front() {
+        if let Some(frame) = this.early.pop() {
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Some(gone) = &mut this.gone
@@ -183,7 +209,7 @@ impl HttpBody for ReplyBody {
             Rest::Closing(_, last) => SizeHint::with_exact(last.iter().map(length).sum()),
             Rest::Over => SizeHint::with_exact(0),
         };
-        let early: u64 = self.early.iter().map(length).sum();
+        let early = self.early.len() as u64;
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + early);
         if let Some(upper) = rest.upper() {

@@ -2,8 +2,9 @@
 //! to ask again; large ones stream, and tell when they are through.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::{BoxError, Error};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
@@ -21,26 +23,61 @@ use crate::paced::TooSlow;
 const SMALL_BYTES: u64 = 64 * 1024;
 
 /// What is known of a body that goes on to the container.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Passage {
     /// Told when it has gone on whole.
     through: CancellationToken,
-    broken: Arc<Mutex<Option<ApiError>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    /// When a piece of it, or its end, last went on.
+    moved: Instant,
+    broken: Option<ApiError>,
 }
 
 impl Passage {
+    fn new() -> Self {
+        let seen = Seen { moved: Instant::now(), broken: None };
+        Self { through: CancellationToken::new(), seen: Arc::new(Mutex::new(seen)) }
+    }
+
     /// Waits until the client has sent all of it.
     pub(crate) async fn through(&self) {
         self.through.cancelled().await;
     }
 
+    /// When a piece of it last went on; before there was one, when it began to be awaited.
+    pub(crate) fn moved(&self) -> Instant {
+        self.seen().moved
+    }
+
+    /// Waits until no piece of it has gone on for so long, from now on.
+    pub(crate) async fn rests(&self, long: Duration) {
+        let begun = Instant::now();
+        let mut left = long;
+        while !left.is_zero() {
+            sleep(left).await;
+            left = long.saturating_sub(self.moved().max(begun).elapsed());
+        }
+    }
+
     /// Why it did not come in whole, if that is so.
     pub(crate) fn broken(&self) -> Option<ApiError> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen().broken.clone()
     }
 
     fn fail(&self, error: ApiError) {
-        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.seen().broken = Some(error);
+    }
+
+    fn step(&self) {
+        self.seen().moved = Instant::now();
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -49,7 +86,7 @@ impl Passage {
 /// # Errors
 /// A small one does not come.
 pub(crate) async fn prepare(headers: &HeaderMap, body: Body) -> Result<(Body, Passage), ApiError> {
-    let passage = Passage::default();
+    let passage = Passage::new();
     if HttpBody::is_end_stream(&body) {
         passage.through.cancel();
         return Ok((Body::empty(), passage));
@@ -89,6 +126,9 @@ impl HttpBody for Passing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled: Poll<Option<Result<Frame<Bytes>, Error>>> = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(Some(Ok(_)) | None)) {
+            self.passage.step();
+        }
         match &polled {
             Poll::Ready(Some(Err(error))) => self.passage.fail(broken(error)),
             Poll::Ready(_) if HttpBody::is_end_stream(&self.body) => self.passage.through.cancel(),

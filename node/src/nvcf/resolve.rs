@@ -43,6 +43,14 @@ enum Place {
     There(Vec<NodeKey>),
 }
 
+impl Resolved {
+    /// Whether the bytes lie on this node.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.place == Place::Here
+    }
+}
+
 impl Nvcf {
     /// Finds uploaded assets of an account: here first, then on the peers that this node trusts to speak for accounts
     /// and that trust it, for so long at most. In the order of `ids`, each once.

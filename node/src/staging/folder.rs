@@ -1,7 +1,7 @@
 //! The folders on disk. Every name is a uuid, every file is made anew and never through a link, and the lock on a folder
 //! says that its process lives.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -114,9 +114,7 @@ impl Root {
             match self.left_behind(&id.to_string()) {
                 Ok(Some(folder)) => match Folder::new(path.clone(), folder).remove() {
                     Ok(()) => removed += 1,
-                    Err(error) => {
-                        tracing::warn!(%error, folder = %path.display(), "a staged folder cannot be removed");
-                    }
+                    Err(error) => warn_of_rest(&path, &error),
                 },
                 Ok(None) => {}
                 Err(error) => {
@@ -162,25 +160,64 @@ impl Folder {
         Ok(rustix::fs::fchmod(&self.folder, OPEN_FOLDER)?)
     }
 
-    /// Removes it with all that is in it, whoever wrote that. Links are removed, not followed.
+    /// Removes it with all that is in it. Links are removed, not followed. What may not be removed keeps nothing else.
     pub(super) fn remove(mut self) -> io::Result<()> {
         self.is_removed = true;
         self.remove_now()
     }
 
     fn remove_now(&self) -> io::Result<()> {
+        // What stays is for nobody to read. If another user left the folder there, only that user may close it.
+        let _ = rustix::fs::fchmod(&self.folder, PRIVATE_FOLDER);
         let mut outcome = Ok(());
         for _ in 0..REMOVALS {
-            outcome = fs::remove_dir_all(&self.path);
+            outcome = self.empty().and_then(|()| fs::remove_dir(&self.path));
             match &outcome {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 _ => break,
             }
         }
-        match outcome {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome,
+        unless_gone(outcome)
+    }
+
+    /// Removes each entry that may be removed. The first error counts.
+    fn empty(&self) -> io::Result<()> {
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) => return unless_gone(Err(error)),
+        };
+        let mut outcome = Ok(());
+        for entry in entries {
+            outcome = outcome.and(remove_entry(entry));
         }
+        outcome
+    }
+}
+
+fn remove_entry(entry: io::Result<DirEntry>) -> io::Result<()> {
+    let entry = entry?;
+    let path = entry.path();
+    unless_gone(if entry.file_type()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) })
+}
+
+fn unless_gone(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Tells the operator of a folder that could not be removed.
+pub(super) fn warn_of_rest(path: &Path, error: &io::Error) {
+    let folder = path.display();
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        tracing::warn!(
+            %error, %folder,
+            "a staged folder stays, closed to others: what a container made there belongs to another user; \
+             remove it by hand, or run this as a user who may"
+        );
+    } else {
+        tracing::warn!(%error, %folder, "a staged folder stays, closed to others, until the next start");
     }
 }
 
@@ -190,7 +227,7 @@ impl Drop for Folder {
         if !self.is_removed
             && let Err(error) = self.remove_now()
         {
-            tracing::warn!(%error, folder = %self.path.display(), "a staged folder stays until the next start");
+            warn_of_rest(&self.path, &error);
         }
     }
 }

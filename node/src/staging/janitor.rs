@@ -5,7 +5,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::Place;
-use super::folder::Folder;
+use super::folder::{Folder, warn_of_rest};
 
 /// What an invocation leaves.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Leftover {
         let Self { folder, place, done } = self;
         let path = folder.path().to_owned();
         if let Err(error) = folder.remove() {
-            tracing::warn!(%error, folder = %path.display(), "a staged folder stays until the next start");
+            warn_of_rest(&path, &error);
         }
         drop(place);
         // Most do not wait for it.

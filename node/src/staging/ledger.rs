@@ -1,11 +1,17 @@
 //! Who holds how much, as plain arithmetic: no clock, no disk.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
 use super::Error;
 
 /// What may be held together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) invocations: usize,
+    /// Of these, by one account.
+    pub(super) of_account: usize,
     pub(super) bytes: u64,
 }
 
@@ -14,20 +20,27 @@ pub(super) struct Limits {
 pub(super) struct Ledger {
     limits: Limits,
     invocations: usize,
+    /// Only accounts that have some.
+    of_accounts: HashMap<Arc<str>, usize>,
     bytes: u64,
 }
 
 impl Ledger {
-    pub(super) const fn new(limits: Limits) -> Self {
-        Self { limits, invocations: 0, bytes: 0 }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, invocations: 0, of_accounts: HashMap::new(), bytes: 0 }
     }
 
-    /// One more invocation.
-    pub(super) fn enter(&mut self) -> Result<(), Error> {
+    /// One more invocation of an account.
+    pub(super) fn enter(&mut self, account: &Arc<str>) -> Result<(), Error> {
+        let of_account = self.of_accounts.get(account).copied().unwrap_or(0);
+        if of_account >= self.limits.of_account {
+            return Err(Error::AccountBusy(self.limits.of_account));
+        }
         if self.invocations >= self.limits.invocations {
             return Err(Error::Busy(self.limits.invocations));
         }
         self.invocations += 1;
+        self.of_accounts.insert(Arc::clone(account), of_account + 1);
         Ok(())
     }
 
@@ -44,9 +57,15 @@ impl Ledger {
     }
 
     /// One that has entered goes, with all it has claimed.
-    pub(super) fn leave(&mut self, bytes: u64) {
+    pub(super) fn leave(&mut self, account: &Arc<str>, bytes: u64) {
         self.invocations -= 1;
         self.bytes -= bytes;
+        if let Entry::Occupied(mut left) = self.of_accounts.entry(Arc::clone(account)) {
+            *left.get_mut() -= 1;
+            if *left.get() == 0 {
+                left.remove();
+            }
+        }
     }
 
     pub(super) const fn held(&self) -> (usize, u64) {
@@ -61,23 +80,38 @@ mod tests {
     use super::*;
 
     fn ledger() -> Ledger {
-        Ledger::new(Limits { invocations: 3, bytes: 100 })
+        Ledger::new(Limits { invocations: 3, of_account: 2, bytes: 100 })
     }
 
     #[test]
     fn the_last_place_and_the_last_byte_are_given() {
-        let mut ledger = ledger();
-        for _ in 0..3 {
-            ledger.enter().unwrap();
+        let (mut ledger, acme, beta) = (ledger(), Arc::from("acme"), Arc::from("beta"));
+        for account in [&acme, &acme, &beta] {
+            ledger.enter(account).unwrap();
         }
-        assert!(matches!(ledger.enter(), Err(Error::Busy(3))));
+        assert!(matches!(ledger.enter(&beta), Err(Error::Busy(3))));
         ledger.claim(60).unwrap();
         assert!(matches!(ledger.claim(41), Err(Error::NoRoom(41))));
         ledger.claim(40).unwrap();
         ledger.claim(0).unwrap();
-        ledger.leave(60);
+        ledger.leave(&acme, 60);
         ledger.claim(60).unwrap();
-        ledger.enter().unwrap();
+        ledger.enter(&acme).unwrap();
+    }
+
+    #[test]
+    fn one_account_leaves_places_to_others() {
+        let (mut ledger, acme, beta) = (ledger(), Arc::from("acme"), Arc::from("beta"));
+        ledger.enter(&acme).unwrap();
+        ledger.enter(&acme).unwrap();
+        assert!(matches!(ledger.enter(&acme), Err(Error::AccountBusy(2))));
+        ledger.enter(&beta).unwrap();
+        ledger.leave(&acme, 0);
+        assert!(ledger.enter(&acme).is_ok(), "its own place is free again");
+        for account in [&acme, &acme, &beta] {
+            ledger.leave(account, 0);
+        }
+        assert!(ledger.of_accounts.is_empty(), "who has none is forgotten");
     }
 
     #[test]
@@ -90,22 +124,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn limits_hold_and_everything_comes_back(claims in prop::collection::vec((any::<bool>(), 0_u64..120), 0..60)) {
+        fn limits_hold_and_everything_comes_back(
+            steps in prop::collection::vec((any::<bool>(), 0_usize..3, 0_u64..120), 0..60)
+        ) {
+            let accounts: [Arc<str>; 3] = ["acme", "beta", "gamma"].map(Arc::from);
             let mut ledger = ledger();
-            let mut held: Vec<u64> = Vec::new();
-            for (goes, bytes) in claims {
+            let mut held: Vec<(usize, u64)> = Vec::new();
+            for (goes, account, bytes) in steps {
                 if goes && !held.is_empty() {
-                    ledger.leave(held.remove(0));
-                } else if ledger.enter().is_ok() {
-                    held.push(if ledger.claim(bytes).is_ok() { bytes } else { 0 });
+                    let (account, bytes) = held.remove(0);
+                    ledger.leave(&accounts[account], bytes);
+                } else if ledger.enter(&accounts[account]).is_ok() {
+                    held.push((account, if ledger.claim(bytes).is_ok() { bytes } else { 0 }));
                 }
-                prop_assert_eq!(ledger.held(), (held.len(), held.iter().sum()));
+                let of_account = |wanted| held.iter().filter(|(account, _)| *account == wanted).count();
+                prop_assert_eq!(ledger.held(), (held.len(), held.iter().map(|(_, bytes)| bytes).sum()));
                 prop_assert!(held.len() <= 3 && ledger.held().1 <= 100);
+                prop_assert!((0..3).all(|account| of_account(account) <= 2));
             }
-            for bytes in held {
-                ledger.leave(bytes);
+            for (account, bytes) in held {
+                ledger.leave(&accounts[account], bytes);
             }
             prop_assert_eq!(ledger.held(), (0, 0));
+            prop_assert!(ledger.of_accounts.is_empty());
         }
     }
 }

@@ -1,12 +1,18 @@
 //! What is left on disk after every ending, who may read what, and what a neighbour's folder is safe from.
 
+mod removal;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::{poll, stream};
 use rstest::rstest;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -48,7 +54,8 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn content(bytes: &[u8]) -> Content {
-    Content { asset: Uuid::new_v4(), hash: blake3::hash(bytes).into(), size: bytes.len() as u64 }
+    let (hash, size) = (blake3::hash(bytes).into(), bytes.len() as u64);
+    Content { asset: Uuid::new_v4(), hash, size, origin: Origin::Here }
 }
 
 fn pieces(bytes: &[u8]) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + use<> {
@@ -63,7 +70,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn a_container_finds_what_was_staged_and_nothing_stays() {
     let stage = Stage::new();
-    let mut invocation = stage.staging.enter(2).unwrap();
+    let mut invocation = stage.staging.enter("acme", 2).unwrap();
     let path = invocation.open(30).await.unwrap();
     assert_eq!(path, stage.root().join(invocation.id().to_string()));
     assert_eq!(mode(&path), 0o700, "nobody looks in before all is there");
@@ -86,7 +93,7 @@ async fn what_the_container_leaves_goes_too_and_links_are_not_followed() {
     let stage = Stage::new();
     let outside = stage.folder.path().join("outside");
     fs::write(&outside, "stays").unwrap();
-    let mut invocation = stage.staging.enter(0).unwrap();
+    let mut invocation = stage.staging.enter("acme", 0).unwrap();
     let path = invocation.open(0).await.unwrap();
     fs::create_dir_all(path.join("a/b")).unwrap();
     fs::write(path.join("a/b/c"), "x").unwrap();
@@ -104,7 +111,7 @@ async fn what_the_container_leaves_goes_too_and_links_are_not_followed() {
 #[tokio::test]
 async fn wrong_bytes_are_named_and_never_readable(#[case] sent: &'static [u8], #[case] size: u64) {
     let stage = Stage::new();
-    let mut invocation = stage.staging.enter(1).unwrap();
+    let mut invocation = stage.staging.enter("acme", 1).unwrap();
     let path = invocation.open(size).await.unwrap();
     let content = Content { size, ..content(b"right bytes") };
     let error = invocation.add(content, pieces(sent)).await.unwrap_err();
@@ -117,11 +124,49 @@ async fn wrong_bytes_are_named_and_never_readable(#[case] sent: &'static [u8], #
 #[tokio::test]
 async fn a_source_that_breaks_off_is_named() {
     let stage = Stage::new();
-    let mut invocation = stage.staging.enter(1).unwrap();
+    let mut invocation = stage.staging.enter("acme", 1).unwrap();
     invocation.open(3).await.unwrap();
     let broken = stream::iter([Ok(Bytes::from_static(b"ab")), Err(io::Error::other("gone"))]);
     let error = invocation.add(content(b"abc"), broken).await.unwrap_err();
     assert!(matches!(&error, Error::Source(_, reason) if reason.contains("gone")), "{error}");
+    drop(invocation);
+    finish(stage).await;
+}
+
+/// Waits, but not for ever.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10), what).await.expect("it should be done by now")
+}
+
+#[tokio::test]
+async fn sources_elsewhere_that_send_nothing_do_not_hold_up_what_is_here() {
+    let config = Config { writers_max: 1, receivers_max: 3, ..Config::default() };
+    let stage = Stage::with(config);
+    let mut invocation = stage.staging.enter("acme", 5).unwrap();
+    invocation.open(30).await.unwrap();
+    let slow = || {
+        let content = Content { origin: Origin::Elsewhere, ..content(b"late") };
+        invocation.add(content, stream::pending::<Result<Bytes, io::Error>>())
+    };
+    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(slow())).collect();
+    for add in waiting.iter_mut().take(2) {
+        assert!(poll!(add).is_pending());
+    }
+    let quick = Content { origin: Origin::Elsewhere, ..content(b"quick") };
+    soon(invocation.add(quick, pieces(b"quick"))).await.unwrap();
+    assert!(poll!(&mut waiting[2]).is_pending());
+    soon(invocation.add(content(b"here"), pieces(b"here"))).await.unwrap();
+
+    // Nobody is asked for a byte before there is a turn to write it.
+    let asked = AtomicBool::new(false);
+    let bytes = stream::poll_fn(|_| {
+        asked.store(true, Ordering::Relaxed);
+        Poll::Ready(None::<Result<Bytes, io::Error>>)
+    });
+    let mut queued = Box::pin(invocation.add(Content { origin: Origin::Elsewhere, ..content(b"") }, bytes));
+    assert!(poll!(&mut queued).is_pending() && !asked.load(Ordering::Relaxed));
+    drop(waiting);
+    soon(queued).await.unwrap();
     drop(invocation);
     finish(stage).await;
 }
@@ -137,7 +182,7 @@ async fn finish(stage: Stage) {
 #[tokio::test]
 async fn what_ends_after_the_stop_is_removed_too() {
     let stage = Stage::new();
-    let mut late = stage.staging.enter(0).unwrap();
+    let mut late = stage.staging.enter("acme", 0).unwrap();
     late.open(5).await.unwrap();
     let Stage { folder, tasks, staging } = stage;
     tasks.finish().await;
@@ -157,12 +202,12 @@ async fn a_folder_whose_maker_was_given_up_is_removed() {
 async fn a_place_is_given_back_even_without_a_folder() {
     let config = Config { invocations_max: 1, bytes_max: 10, assets_max: 2, ..Config::default() };
     let stage = Stage::with(config);
-    assert!(matches!(stage.staging.enter(3), Err(Error::TooMany(3, 2))));
-    let mut first = stage.staging.enter(2).unwrap();
-    assert!(matches!(stage.staging.enter(0), Err(Error::Busy(1))));
+    assert!(matches!(stage.staging.enter("acme", 3), Err(Error::TooMany(3, 2))));
+    let mut first = stage.staging.enter("acme", 2).unwrap();
+    assert!(matches!(stage.staging.enter("acme", 0), Err(Error::Busy(1))));
     assert!(matches!(first.open(11).await, Err(Error::TooLarge(11))));
     drop(first);
-    let mut second = stage.staging.enter(0).unwrap();
+    let mut second = stage.staging.enter("acme", 0).unwrap();
     second.open(10).await.unwrap();
     second.close().await;
     assert_eq!(stage.staging.held(), (0, 0));
@@ -181,7 +226,7 @@ async fn the_folders_of_a_dead_process_go_and_nothing_else() {
     }
     symlink(root.join("models"), root.join(link.to_string())).unwrap();
     fs::write(root.join(file.to_string()), "x").unwrap();
-    let mut living = stage.staging.enter(0).unwrap();
+    let mut living = stage.staging.enter("acme", 0).unwrap();
     living.open(0).await.unwrap();
     let living_id = living.id();
 
@@ -207,7 +252,7 @@ async fn neighbours_that_start_all_the_time_take_no_folder_away() {
     });
     let mut made = 0;
     while !neighbour.is_finished() || made == 0 {
-        let mut invocation = stage.staging.enter(0).unwrap();
+        let mut invocation = stage.staging.enter("acme", 0).unwrap();
         let path = invocation.open(0).await.unwrap();
         fs::write(path.join("result"), "x").unwrap();
         invocation.close().await;

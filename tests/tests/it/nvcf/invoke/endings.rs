@@ -167,3 +167,47 @@ fn more_than_may_be_is_refused_with_a_time_to_come_back() {
     setup.container.next().unwrap().answer(200, "{}").unwrap();
     assert_eq!(client.receive(Method::Post).unwrap().status, 200);
 }
+
+#[test]
+fn an_account_leaves_places_for_others() {
+    let setup = Setup::with("[worker]\ninvocations_max = 2\naccount_invocations_max = 1\n");
+    let mut first = setup.send(&setup.invocation(""));
+    let mut call = setup.container.next().unwrap();
+    let refused = setup.call(&setup.invocation(""));
+    let detail = problem(&refused, 429, PATH);
+    assert!(detail.contains("your account") && refused.header("retry-after").is_some(), "{detail}");
+    let beta = Account::of(&setup.node, "beta");
+    let mut second = setup.send(&setup.invocation("").with_bearer(&beta.token));
+    let mut other = setup.container.next().unwrap();
+    for (client, call) in [(&mut first, &mut call), (&mut second, &mut other)] {
+        call.answer(200, "{}").unwrap();
+        assert_eq!(client.receive(Method::Post).unwrap().status, 200);
+    }
+}
+
+#[test]
+fn what_becomes_of_invocations_is_counted() {
+    let mut setup = Setup::start();
+    let cat = setup.asset(&[1; 600]);
+    let mut client = setup.send(&setup.invocation(&cat));
+    let mut call = setup.container.next().unwrap();
+    let mut api = setup.node.api();
+    assert_eq!(metric(&mut api, "invocations_under_way"), 1);
+    assert_eq!(metric(&mut api, "staged_bytes"), 600);
+    call.answer(200, "{}").unwrap();
+    assert_eq!(client.receive(Method::Post).unwrap().status, 200);
+    let mut client = setup.send(&setup.invocation(&cat));
+    setup.container.next().unwrap().answer(500, "{}").unwrap();
+    assert_eq!(client.receive(Method::Post).unwrap().status, 500);
+    let client = setup.send(&setup.invocation(&cat));
+    let _call = setup.container.next().unwrap();
+    drop(client);
+    let mut ended = |outcome: &str| metric(&mut api, &format!("invocations_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!((ended("fulfilled"), ended("errored")), (1, 1));
+    assert!(wait_until(Duration::from_secs(20), || (ended("given_up") == 1).then_some(())).is_some());
+    setup.wait_nothing_staged();
+    assert_eq!(metric(&mut api, "invocation_seconds_count"), 3);
+    let idle = || (metric(&mut api, "invocations_under_way") == 0).then_some(());
+    assert!(wait_until(Duration::from_secs(20), idle).is_some());
+    assert_eq!(metric(&mut api, "staged_bytes"), 0);
+}
