@@ -11,6 +11,8 @@ use std::thread::available_parallelism;
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// As above, and what is set there is meant.
 const TUNABLES: &str = "GLIBC_TUNABLES";
+/// Says that this was done: the loader takes the others away from a program that has capabilities.
+const DONE: &str = "ASSETMESH_BEGUN_ANEW";
 /// Fewer make threads wait for each other.
 const ARENAS_MIN: usize = 2;
 
@@ -18,7 +20,7 @@ const ARENAS_MIN: usize = 2;
 /// possible, or the allocator is another, the node only needs more memory.
 pub(crate) fn bound() {
     let is_set = |name| std::env::var_os(name).is_some();
-    if !cfg!(target_env = "gnu") || is_set(ARENAS) || is_set(TUNABLES) {
+    if !cfg!(target_env = "gnu") || [ARENAS, TUNABLES, DONE].into_iter().any(is_set) {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };
@@ -26,5 +28,10 @@ pub(crate) fn bound() {
     let name = arguments.next().unwrap_or_else(|| OsString::from("assetmesh"));
     let arenas = available_parallelism().map_or(ARENAS_MIN, NonZeroUsize::get).max(ARENAS_MIN);
     // It comes back only if it fails.
-    let _ = Command::new(program).arg0(name).args(arguments).env(ARENAS, arenas.to_string()).exec();
+    let _ = Command::new(program)
+        .arg0(name)
+        .args(arguments)
+        .env(ARENAS, arenas.to_string())
+        .env(DONE, "1")
+        .exec();
 }

@@ -222,6 +222,7 @@ impl Work {
     async fn run(self, answer_within: Duration) -> Outcome {
         let Self { mut invocation, mut course, inputs, account, function, parts, body, letters } = self;
         let (body, passage) = body;
+        let sent = passage.clone();
         let assets: Vec<Uuid> = inputs.iter().map(|input| input.content.asset).collect();
         let called = async {
             let staged = timeout(answer_within, stage(&mut invocation, inputs)).await;
@@ -246,7 +247,10 @@ impl Work {
                 Ok(Reply { head, body })
             }
             Err(error) => {
-                course.fail();
+                // Else the container only noticed what the client did.
+                if sent.broken().is_none() {
+                    course.fail();
+                }
                 invocation.close().await;
                 Err(error)
             }

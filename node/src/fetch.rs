@@ -165,6 +165,7 @@ impl Fetch {
         let metrics = Metrics::default();
         let shared = Arc::new(Shared {
             lingering: Semaphore::new((config.buffer_bytes_each / 1024) as usize),
+            direct: Arc::new(direct::readers(config.buffer_bytes_max)),
             config,
             swarm: swarm.clone(),
             blobs: stores.0.clone(),

@@ -2,21 +2,31 @@
 //! reader. It shares nothing with other readers and keeps nothing, so that who may not ask for it cannot meet it here.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use assetmesh_protocol::blob::BlobWant;
 use assetmesh_protocol::ids::{AssetId, NodeKey};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ask::{self, Fault};
 use super::turns::Turns;
 use super::{Error, Fetch};
 use crate::blobs::PART_BYTES;
+use crate::blobs::tree::GROUP_BYTES;
 
 /// Bytes of one range: about 1 MiB, one chunk as stores have them. All of it is in memory before any is given, so that
 /// no reader, however slow, has a place on a link while it reads.
 const RANGE_BYTES: u64 = PART_BYTES as u64;
+/// The same where many read at once: 4 096 such readers that take nothing hold 256 MiB.
+const SMALL_RANGE_BYTES: u64 = 4 * GROUP_BYTES as u64;
+
+/// Readers of private content that may hold a whole range, within the memory of all transfers.
+pub(super) fn readers(buffer_bytes_max: u64) -> Semaphore {
+    Semaphore::new((buffer_bytes_max / RANGE_BYTES) as usize)
+}
 
 impl Fetch {
     /// All bytes of a blob, in order, each group proven before it is given. The providers are asked in their order, one
@@ -33,6 +43,7 @@ impl Fetch {
             turns: Turns::new(providers, Instant::now()),
             at: 0,
             ready: VecDeque::new(),
+            room: None,
             trouble: "nobody has it".to_owned(),
         };
         stream::unfold(Some(reading), |reading| async move {
@@ -54,6 +65,8 @@ struct Direct {
     at: u64,
     /// What has come and was not given yet.
     ready: VecDeque<Bytes>,
+    /// For a whole range of that; one without it has small ranges.
+    room: Option<OwnedSemaphorePermit>,
     trouble: String,
 }
 
@@ -72,13 +85,19 @@ impl Direct {
                 self.failed(provider, &fault).await;
             }
         }
-        Ok(self.ready.pop_front())
+        let next = self.ready.pop_front();
+        if self.ready.is_empty() {
+            self.room = None;
+        }
+        Ok(next)
     }
 
     /// Has one range brought, or what comes of it.
     async fn bring(&mut self, provider: NodeKey) -> Result<(), Fault> {
         let (shared, (id, size)) = (&self.fetch.shared, &self.blob);
-        let end = self.at.saturating_add(RANGE_BYTES).min(*size);
+        self.room = Arc::clone(&shared.direct).try_acquire_owned().ok();
+        let most = if self.room.is_some() { RANGE_BYTES } else { SMALL_RANGE_BYTES };
+        let end = self.at.saturating_add(most).min(*size);
         let (stream, _place) = shared.open_range(provider).await?;
         let want = BlobWant::Private { start: self.at, end };
         let mut content = ask::content(stream, id, *size, want, shared.config.stall_after).await?;

@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) views: Views,
     /// KiB of content that transfers which have ended may keep for those who come a moment later.
     pub(super) lingering: Semaphore,
+    /// Room for those who read private content.
+    pub(super) direct: Arc<Semaphore>,
     pub(super) private: Private,
 }
 

@@ -8,8 +8,10 @@ use assetmesh_protocol::ids::NodeKey;
 use super::ask::Fault;
 use super::state::busy_pause;
 
-/// How often one provider may be lost between two groups before it is given up.
+/// How often one provider may be lost between two groups before it is given up for others.
 const LOST_TIMES_MAX: u32 = 3;
+/// The same of the last one that is left: 6 s, as long as a link may take to be made anew.
+const LAST_LOST_TIMES_MAX: u32 = 7;
 /// The first wait after a provider was lost; it doubles.
 const LOST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,7 +51,8 @@ impl Turns {
     /// A provider gave no more. True if it was given up.
     pub(super) fn failed(&mut self, key: NodeKey, now: Instant, fault: &Fault) -> bool {
         let Some(at) = self.0.iter().position(|provider| provider.key == key) else { return false };
-        match self.0[at].pause(fault) {
+        let is_last = self.0.len() == 1;
+        match self.0[at].pause(fault, is_last) {
             Some(pause) => self.0[at].rests_until = now + pause,
             None => drop(self.0.remove(at)),
         }
@@ -59,18 +62,21 @@ impl Turns {
 
 impl Provider {
     /// How long it rests; `None` if it is given up.
-    fn pause(&mut self, fault: &Fault) -> Option<Duration> {
+    fn pause(&mut self, fault: &Fault, is_last: bool) -> Option<Duration> {
+        let lost_times_max = if is_last { LAST_LOST_TIMES_MAX } else { LOST_TIMES_MAX };
         match fault {
             Fault::Busy => {
                 self.busy_times += 1;
                 busy_pause(self.busy_times - 1)
             }
-            Fault::Lost(_) => {
+            // There is nobody better.
+            Fault::Stalled(_) if !is_last => None,
+            Fault::Lost(_) | Fault::Stalled(_) => {
                 self.lost_times += 1;
                 let doubled = LOST_PAUSE * 2_u32.pow(self.lost_times - 1);
-                (self.lost_times < LOST_TIMES_MAX).then_some(doubled)
+                (self.lost_times < lost_times_max).then_some(doubled)
             }
-            Fault::Absent | Fault::Refused | Fault::Stalled(_) | Fault::False(_) => None,
+            Fault::Absent | Fault::Refused | Fault::False(_) => None,
         }
     }
 }
@@ -94,12 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_provider_is_asked_for_twenty_seconds_and_one_that_stalls_but_once() {
+    fn the_last_provider_is_asked_again_for_seconds_unless_it_does_not_give_or_lies() {
         let (times, waited) = patience(&Fault::Busy);
         assert_eq!(times, 16);
         assert!((20..25).contains(&waited.as_secs()), "{waited:?}");
-        assert_eq!(patience(&Fault::Lost(String::new())), (3, Duration::from_millis(300)));
-        for fault in [Fault::Stalled(Duration::ZERO), Fault::False(0), Fault::Absent, Fault::Refused] {
+        for fault in [Fault::Lost(String::new()), Fault::Stalled(Duration::ZERO)] {
+            assert_eq!(patience(&fault), (7, Duration::from_millis(6300)));
+        }
+        for fault in [Fault::False(0), Fault::Absent, Fault::Refused] {
             assert_eq!(patience(&fault), (1, Duration::ZERO), "{fault}");
         }
     }
@@ -117,6 +125,17 @@ mod tests {
         assert_eq!(turns.next(), Some((ONE, now + Duration::from_millis(50))));
         assert!(turns.failed(ONE, now, &Fault::Absent));
         assert_eq!(turns.next(), None);
+    }
+
+    #[test]
+    fn one_that_stalls_is_given_up_for_another_and_one_that_is_lost_soon() {
+        let now = Instant::now();
+        let mut turns = Turns::new(vec![ONE, TWO], now);
+        assert!(turns.failed(ONE, now, &Fault::Stalled(Duration::ZERO)));
+        let mut turns = Turns::new(vec![ONE, TWO], now);
+        let given_up: Vec<_> =
+            (0..LOST_TIMES_MAX).map(|_| turns.failed(ONE, now, &Fault::Lost(String::new()))).collect();
+        assert_eq!(given_up, [false, false, true]);
     }
 
     #[test]

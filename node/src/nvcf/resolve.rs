@@ -157,7 +157,13 @@ impl Nvcf {
             let Ok(body) = NvcfAsk::new(account, some).encode() else { return (peer, None) };
             let within = deadline.saturating_duration_since(Instant::now());
             let answer = self.inner.swarm.request(peer, Service::Nvcf, body, within).await;
-            match answer.ok().and_then(|bytes| NvcfAnswer::decode(&bytes).ok()) {
+            let answer = answer.map_err(|error| error.to_string());
+            let answer =
+                answer.and_then(|bytes| NvcfAnswer::decode(&bytes).map_err(|error| error.to_string()));
+            if let Err(reason) = &answer {
+                tracing::debug!(assets_db_id = %peer.assets_db_id(), "a peer does not say what it has: {reason}");
+            }
+            match answer.ok() {
                 // What was not asked for is not taken, nor what this node itself would have refused.
                 Some(NvcfAnswer::Held(held)) => {
                     all.extend(held.into_iter().filter(|asset| some.contains(&asset.id()) && is_fit(asset)));

@@ -20,6 +20,8 @@ use crate::clock;
 
 /// Larger than any issuer's set.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// More than any issuer has in use at once.
+const KEYS_MAX: usize = 256;
 /// An RSA key below 2048 bits is too weak (RFC 7518, 3.3), and above 8192 too slow to check.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 /// A file that was changed less than this before it was read may change again without looking different.
@@ -150,6 +152,9 @@ fn parse(text: &[u8]) -> Result<(Keys, Vec<String>), String> {
     }
     let set = json::object(text).ok_or("it is not a JSON object without duplicate members")?;
     let list = set.get("keys").and_then(Value::as_array).ok_or("it has no list `keys`")?;
+    if list.len() > KEYS_MAX {
+        return Err(format!("it has more than {KEYS_MAX} keys"));
+    }
     let (mut keys, mut ignored) = (Keys::new(), Vec::new());
     for (at, key) in list.iter().enumerate() {
         let key = key.as_object().ok_or_else(|| format!("key {} is no object", at + 1))?;

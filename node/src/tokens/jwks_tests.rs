@@ -163,6 +163,11 @@ fn a_key_names_no_other_algorithm_and_stands_there_once() {
 }
 
 #[test]
+fn a_file_of_very_many_keys_is_refused_before_each_is_looked_at() {
+    refused(&json!({"keys": vec![json!({}); 257]}).to_string(), "more than 256 keys");
+}
+
+#[test]
 fn keys_that_are_not_used_here_are_passed_over() {
     let login = World::new().identity;
     let mut set = keys(&login);

@@ -151,16 +151,21 @@ fn a_broken_download_is_refused_or_resumed() {
 }
 
 #[test]
+#[cfg(target_env = "gnu")]
 fn a_node_keeps_its_memory_in_few_arenas_unless_told_otherwise() {
     let folder = TempDir::new().unwrap();
     let arenas_of = |node: &NodeProcess| {
         let variables = fs::read(format!("/proc/{}/environ", node.id())).unwrap();
         let mut variables = variables.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-        variables.find_map(|variable| variable.strip_prefix("MALLOC_ARENA_MAX=").map(str::to_owned)).unwrap()
+        variables.find_map(|variable| variable.strip_prefix("MALLOC_ARENA_MAX=").map(str::to_owned))
     };
-    let node = NodeOptions::new(&folder.path().join("one")).start().unwrap();
+    let started = |name: &str, told: &str| {
+        let told = ["env", "-u", "MALLOC_ARENA_MAX", "-u", "GLIBC_TUNABLES", told];
+        NodeOptions::new(&folder.path().join(name)).wrapped(&told).start().unwrap()
+    };
     let processors = available_parallelism().unwrap().get();
-    assert_eq!(arenas_of(&node), processors.max(2).to_string());
-    let told = NodeOptions::new(&folder.path().join("two")).wrapped(&["env", "MALLOC_ARENA_MAX=7"]);
-    assert_eq!(arenas_of(&told.start().unwrap()), "7");
+    assert_eq!(arenas_of(&started("one", "LANG=C")), Some(processors.max(2).to_string()));
+    assert_eq!(arenas_of(&started("two", "MALLOC_ARENA_MAX=7")), Some("7".to_owned()));
+    // As where the loader takes the variable away.
+    assert_eq!(arenas_of(&started("three", "ASSETMESH_BEGUN_ANEW=1")), None);
 }

@@ -1,7 +1,7 @@
 //! Two and three nodes: who tells whom of which assets, and who may have their bytes.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assetmesh_protocol::nvcf::{NvcfAnswer, NvcfAsk, NvcfRefusal};
 use tokio::sync::mpsc;
@@ -173,13 +173,15 @@ async fn what_is_nowhere_is_waited_for_once_and_who_was_silent_is_named() {
             answer.send(NvcfAnswer::Held(Vec::new()).encode().unwrap()).ok();
         }
     };
+    let begun = Instant::now();
     let found = tokio::select! {
         found = asker.nvcf.resolve("acme", &ids, Duration::from_millis(1200)) => found,
         () = answering => panic!("nobody asks any more"),
     };
     let Err(Error::Unanswered { id, silence }) = found else { panic!("{found:?}") };
     assert_eq!(id, ids[0]);
-    assert_eq!(silence, Silence { silent: vec![slow.key], distrusting: Vec::new() });
+    assert!(begun.elapsed() < Duration::from_millis(2 * 800), "one deadline for all questions");
+    assert!(silence.silent.contains(&slow.key) && silence.distrusting.is_empty(), "{silence:?}");
 }
 
 #[tokio::test]

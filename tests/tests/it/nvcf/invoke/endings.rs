@@ -102,6 +102,10 @@ fn a_client_that_leaves_in_the_middle_of_its_request_ends_it() {
     drop(client);
     setup.wait_nothing_staged();
     assert!(!setup.container.was_called(), "half a request came as a whole one");
+    let ended =
+        |outcome: &str| metric(&mut setup.node.api(), &format!("invocations_total{{outcome=\"{outcome}\"}}"));
+    let counted = wait_until(Duration::from_secs(20), || (ended("given_up") == 1).then_some(()));
+    assert!(counted.is_some() && ended("errored") == 0);
 }
 
 #[test]
