@@ -11,11 +11,12 @@ use futures_util::{FutureExt, StreamExt, stream};
 
 use super::check::{self, Expected, Lie, Placed};
 use super::merge::Merge;
+use super::pace::pauses;
 use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{DEADLINE_MAX, Error, Page, Queries, Report, Shared, pauses, question_id};
+use super::{DEADLINE_MAX, Error, Page, Queries, Report, Shared, question_id};
 use crate::blocking::by_length;
 use crate::catalog::{Position, Query, Select};
 use crate::swarm::{Service, while_busy};
@@ -187,7 +188,8 @@ impl Shared {
                 }
             }
         };
-        while_busy(pauses(asking.deadline), ask).await.unwrap_or_else(|| nothing(Outcome::Busy))
+        let length = asking.filter_text.len() + asking.sort_text.len();
+        while_busy(pauses(asking.deadline, length), ask).await.unwrap_or_else(|| nothing(Outcome::Busy))
     }
 
     async fn ask_rows(

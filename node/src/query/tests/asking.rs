@@ -99,6 +99,21 @@ async fn of_many_questions_at_once_each_is_answered_in_full_while_there_is_time(
 }
 
 #[tokio::test]
+async fn a_peer_that_stays_busy_is_asked_less_and_less_often_and_a_long_question_seldom() {
+    let asked = async |blanks| {
+        let node = TestNode::new(0);
+        node.meet(1, Manner::Fails(SwarmError::Busy));
+        let mut question = question("", 10, None, Duration::from_secs(2));
+        question.filter_text.push_str(&" ".repeat(blanks));
+        let page = node.queries.find(question).await.unwrap();
+        assert_eq!(page.report.missing[0].reason, "busy");
+        *node.town.asked.lock().unwrap()
+    };
+    let (short, long) = tokio::join!(asked(0), asked(100_000));
+    assert!(short < 30 && long < 10, "{short} {long}");
+}
+
+#[tokio::test]
 async fn members_that_fail_at_once_make_way_for_those_that_answer() {
     let node = TestNode::new(0);
     for seed in 1..=100 {
