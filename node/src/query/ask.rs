@@ -9,7 +9,7 @@ use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, Quer
 use assetmesh_protocol::summary::Probe;
 use futures_util::{FutureExt, StreamExt, stream};
 
-use super::check::{self, Expected, Lie, Placed};
+use super::check::{self, Expected, Lie, Placed, Unfit};
 use super::merge::Merge;
 use super::pace::pauses;
 use super::patience::Verdict;
@@ -231,6 +231,15 @@ enum Fault {
     Lie(Lie),
 }
 
+impl From<Unfit> for Fault {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Lie(lie) => Self::Lie(lie),
+            Unfit::KeysTooLong => Self::Refused(Outcome::Failed("the sort keys of its rows are too long")),
+        }
+    }
+}
+
 impl Asking {
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
@@ -274,7 +283,7 @@ fn given(expected: &Expected<'_>, answer: &[u8]) -> Result<Given, Fault> {
     let refused = |why| Err(Fault::Refused(why));
     match QueryAnswer::decode(answer) {
         Ok(QueryAnswer::Rows { rows, end }) => {
-            let placed = check::rows(expected, rows, end).map_err(Fault::Lie)?;
+            let placed = check::rows(expected, rows, end)?;
             let (more, outcome) = match end {
                 End::Whole => (false, Outcome::Full),
                 End::More => (true, Outcome::Full),

@@ -52,6 +52,23 @@ async fn a_row_that_lacks_in_one_answer_lacks_in_the_page_though_later_answers_a
 }
 
 #[tokio::test]
+async fn rows_whose_sort_keys_are_long_come_in_several_answers() {
+    let (node, other) = (TestNode::new(0), TestNode::new(1));
+    let long = "x".repeat(ROWS_BYTES_MAX / 60);
+    for n in 0..4 {
+        let body = json!({"asset_name": format!("b{n}"), "asset_metadata": {"n": n, "text": long}});
+        let draft = Draft::external(&Document::from_value(&body).unwrap()).unwrap();
+        other.queries.shared.catalog.create_external(draft).await.unwrap();
+    }
+    node.meet(1, other.honest());
+    let sort = ["asset_metadata.text"; 25].join(",");
+    let page = node.page(&sort, 10, None).await;
+    assert_eq!((page.rows.len(), page.report.complete), (4, true), "{:?}", page.report);
+    assert_eq!(*node.town.asked.lock().unwrap(), 2, "the keys of two rows fit an answer");
+    assert!(node.town.blamed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_this_node_fails_with_is_said_without_waiting_for_peers() {
     let node = TestNode::new(0);
     let parallel = json!({"asset_metadata": {"n": 1, "a": [1], "b": [1]}});
