@@ -7,6 +7,7 @@ mod choose;
 mod look;
 mod merge;
 mod metrics;
+mod pace;
 mod patience;
 mod peers;
 mod report;
@@ -21,7 +22,6 @@ pub(crate) use peers::Network;
 pub use report::{Counts, Missing, Report};
 pub use write::Changed;
 
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -250,20 +250,6 @@ impl Shared {
         self.peers.penalise(peer.key, crate::swarm::Offence::Malformed).await;
         Outcome::Malformed
     }
-}
-
-/// The shortest and the longest pause before a busy peer is asked again: one answer of ours takes about as long.
-const PAUSES_MS: RangeInclusive<u64> = 20..=50;
-
-/// Pauses before a busy peer is asked again, as long as time is left behind them. Each is drawn, so that those who wait
-/// do not come back together.
-fn pauses(until: Instant) -> impl Iterator<Item = Duration> {
-    std::iter::from_fn(move || {
-        let (least, most) = PAUSES_MS.into_inner();
-        let drawn = least + uuid::Uuid::new_v4().as_u64_pair().1 % (most - least + 1);
-        let pause = Duration::from_millis(drawn);
-        (Instant::now() + pause < until).then_some(pause)
-    })
 }
 
 /// Silence within less time than this is not held against a peer.

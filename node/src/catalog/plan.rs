@@ -59,10 +59,10 @@ struct Enough {
     gathered: u64,
 }
 
-/// Chooses where to look. A `page` of so many rows in row order is done when it is full.
-pub(super) fn choose<P: Postings>(need: &Need, postings: &P, page: Option<usize>) -> Result<Plan, P::Error> {
+/// Chooses where to look. Lists with more than `keys_max` keys in all are not gathered.
+pub(super) fn choose<P: Postings>(need: &Need, postings: &P, keys_max: u64) -> Result<Plan, P::Error> {
     let worth = postings.rows() / DENSE;
-    let gathered = page.map_or(worth, |page| worth.min(gather_worth(page as u64, postings.rows())));
+    let gathered = worth.min(keys_max);
     for enough in [Enough { streamed: SHORT, gathered: SHORT }, Enough { streamed: worth, gathered }] {
         match cheapest(need, postings, enough)? {
             Choice::Nothing => return Ok(Plan::Empty),
@@ -73,11 +73,23 @@ pub(super) fn choose<P: Postings>(need: &Need, postings: &P, page: Option<usize>
     Ok(Plan::Scan)
 }
 
-/// The longest list that is gathered for a page in row order. If one row in `n` is in the list, a scan reads `page * n` of
-/// them until the page is full, and a longer list means a shorter scan: the two meet where the list is as long as
-/// the root of `page * rows`. A key takes about a fourth of a row's time.
-fn gather_worth(page: u64, rows: u64) -> u64 {
+/// The longest list that is gathered at first for a page in row order, which is done when it is full. If one row in `n` is
+/// in the list, a scan reads `page * n` of them until then, and a longer list means a shorter scan: the two meet where the
+/// list is as long as the root of `page * rows`. A key takes about a fourth of a row's time.
+pub(super) fn keys_for_page(page: u64, rows: u64) -> u64 {
     page.saturating_mul(rows).isqrt().saturating_mul(2)
+}
+
+/// How many rows are scanned before a list that is longer than `keys_max` is thought of: twice those that fill the page if
+/// the list lies evenly among all `rows` and nothing else rejects them. Then [`longer`] lists are worth what the scan
+/// has cost in vain. `None` if no list may be longer.
+pub(super) fn head_rows(keys_max: u64, rows: u64) -> Option<u64> {
+    (keys_max < rows / DENSE).then_some((keys_max / 2).max(1))
+}
+
+/// The longest list that is gathered once a head has not filled the page.
+pub(super) const fn longer(keys_max: u64) -> u64 {
+    keys_max.saturating_mul(4)
 }
 
 enum Choice {
@@ -205,7 +217,7 @@ mod tests {
     fn the_shortest_list_of_a_conjunction_is_read() {
         let lists = lists(&[("a", "common", 20_000), ("b", "rare", 300)]);
         let need = Need::All(vec![equal("a", "common"), Need::Anything, equal("b", "rare")]);
-        assert_eq!(choose(&need, &lists, None).unwrap(), Plan::Stream(prefix("b", "rare")));
+        assert_eq!(choose(&need, &lists, u64::MAX).unwrap(), Plan::Stream(prefix("b", "rare")));
     }
 
     #[test]
@@ -213,16 +225,16 @@ mod tests {
         let lists = lists(&[("a", "x", 10), ("b", "y", 300)]);
         let both = Need::Any(vec![equal("a", "x"), equal("b", "y")]);
         let sources = vec![Source::Run(prefix("a", "x")), Source::Run(prefix("b", "y"))];
-        assert_eq!(choose(&both, &lists, None).unwrap(), Plan::Gather(sources));
+        assert_eq!(choose(&both, &lists, u64::MAX).unwrap(), Plan::Gather(sources));
         let open = Need::Any(vec![equal("a", "x"), Need::Anything]);
-        assert_eq!(choose(&open, &lists, None).unwrap(), Plan::Scan);
-        assert_eq!(choose(&Need::Any(vec![Need::Nothing]), &lists, None).unwrap(), Plan::Empty);
+        assert_eq!(choose(&open, &lists, u64::MAX).unwrap(), Plan::Scan);
+        assert_eq!(choose(&Need::Any(vec![Need::Nothing]), &lists, u64::MAX).unwrap(), Plan::Empty);
     }
 
     #[test]
     fn a_list_of_half_the_rows_is_not_worth_it() {
         let lists = lists(&[("a", "x", 50_000)]);
-        assert_eq!(choose(&equal("a", "x"), &lists, None).unwrap(), Plan::Scan);
+        assert_eq!(choose(&equal("a", "x"), &lists, u64::MAX).unwrap(), Plan::Scan);
     }
 
     #[test]
@@ -230,13 +242,32 @@ mod tests {
         let lists = lists(&[("a", "x", 400), ("a", "y", 400)]);
         let range = Need::Range { path: "n".to_owned(), low: None, high: None };
         let both = Need::Any(vec![equal("a", "x"), equal("a", "y")]);
-        for (page, is_gathered) in [(None, true), (Some(1), false), (Some(1000), true)] {
+        let of_page = |page| keys_for_page(page, lists.rows);
+        for (keys_max, is_gathered) in [(u64::MAX, true), (of_page(1), false), (of_page(1000), true)] {
             for need in [&range, &both] {
-                let plan = choose(need, &lists, page).unwrap();
-                assert_eq!(matches!(plan, Plan::Gather(_)), is_gathered, "{need:?} {page:?}");
+                let plan = choose(need, &lists, keys_max).unwrap();
+                assert_eq!(matches!(plan, Plan::Gather(_)), is_gathered, "{need:?} {keys_max:?}");
             }
-            assert_eq!(choose(&equal("a", "x"), &lists, page).unwrap(), Plan::Stream(prefix("a", "x")));
+            let plan = choose(&equal("a", "x"), &lists, keys_max).unwrap();
+            assert_eq!(plan, Plan::Stream(prefix("a", "x")));
         }
+    }
+
+    #[test]
+    fn a_list_is_gathered_at_last_for_little_more_than_it_costs() {
+        let rows = 1_000_000;
+        for (page, list) in [(1, 2_001), (10, 7_000), (10, 100_000), (1000, 240_000)] {
+            let (mut keys_max, mut read) = (keys_for_page(page, rows), 0);
+            while list > keys_max {
+                let head = head_rows(keys_max, rows).unwrap();
+                assert!(head >= 2 * page * rows / list, "an even list fills the page at once");
+                read += head + keys_max / 4;
+                keys_max = longer(keys_max);
+            }
+            assert!(read <= list * 5 / 4, "{page} {list}: {read}");
+        }
+        assert_eq!(head_rows(rows / DENSE, rows), None);
+        assert_eq!(head_rows(0, rows), Some(1));
     }
 
     #[test]
@@ -244,15 +275,15 @@ mod tests {
         let lists = lists(&[]);
         let id = AssetId::of(b"x");
         assert_eq!(
-            choose(&equal("asset_uri", "a:1-b"), &lists, None).unwrap(),
+            choose(&equal("asset_uri", "a:1-b"), &lists, u64::MAX).unwrap(),
             Plan::Gather(vec![Source::Uri("a:1-b".to_owned())])
         );
         assert_eq!(
-            choose(&equal("asset_id", &id.to_string()), &lists, None).unwrap(),
+            choose(&equal("asset_id", &id.to_string()), &lists, u64::MAX).unwrap(),
             Plan::Gather(vec![Source::Holders(id)])
         );
-        assert_eq!(choose(&equal("asset_id", ""), &lists, None).unwrap(), Plan::Scan);
-        assert_eq!(choose(&equal("asset_uri", ""), &lists, None).unwrap(), Plan::Scan);
+        assert_eq!(choose(&equal("asset_id", ""), &lists, u64::MAX).unwrap(), Plan::Scan);
+        assert_eq!(choose(&equal("asset_uri", ""), &lists, u64::MAX).unwrap(), Plan::Scan);
     }
 
     #[test]
@@ -260,6 +291,6 @@ mod tests {
         let mut lists = lists(&[("a", "x", 10)]);
         lists.lists.insert(index::overflow_prefix(), 2);
         let sources = vec![Source::Run(prefix("a", "x")), Source::Run(index::overflow_prefix())];
-        assert_eq!(choose(&equal("a", "x"), &lists, None).unwrap(), Plan::Gather(sources));
+        assert_eq!(choose(&equal("a", "x"), &lists, u64::MAX).unwrap(), Plan::Gather(sources));
     }
 }

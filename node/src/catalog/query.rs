@@ -2,6 +2,8 @@
 //! It reads one snapshot and never blocks the async runtime.
 
 mod select;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,7 +166,7 @@ impl Catalog {
                 self.report_damage(&what);
                 question.enough.store(u64::MAX, Ordering::Relaxed);
                 let mut selection = Selection::new(question);
-                selection.scan(view, question.first_row(view), self.inner.threads_per_query)?;
+                selection.scan(view, question.first_row(view), u64::MAX, self.inner.threads_per_query)?;
                 selection
             }
             followed => followed?,
@@ -177,24 +179,33 @@ impl Catalog {
         snapshot: &Snapshot,
         question: &'q Question<'q>,
     ) -> Result<Selection<'q>, Error> {
-        let view = &snapshot.view;
-        let (first, is_late) = (question.first_row(view), || question.turn.is_over());
-        let lengths = Lengths::of(snapshot, first, &is_late)?;
-        let page = question.sort.is_none().then_some(question.limit);
-        let plan = plan::choose(&question.filter.need(), &lengths, page)?;
-        tracing::debug!(?plan, "query planned");
-        let mut selection = Selection::new(question);
-        match &plan {
-            Plan::Empty => {}
-            Plan::Scan => selection.scan(view, first, self.inner.threads_per_query)?,
-            Plan::Stream(prefix) => {
-                snapshot.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?
-            }
-            Plan::Gather(sources) => {
-                let numbers = snapshot.gather(sources, first, || selection.goes_on(first))?;
-                view.each(&numbers, |number, bytes| selection.consider(number, bytes))?;
+        let (view, threads) = (&snapshot.view, self.inner.threads_per_query);
+        let (need, rows, is_late) = (question.filter.need(), view.rows()?, || question.turn.is_over());
+        let mut keys_max = match question.sort {
+            None => plan::keys_for_page(question.limit as u64, rows),
+            Some(_) => u64::MAX,
+        };
+        let (mut selection, mut next) = (Selection::new(question), Some(question.first_row(view)));
+        while let Some(first) = next.take() {
+            let plan = plan::choose(&need, &Lengths::of(snapshot, first, &is_late)?, keys_max)?;
+            tracing::debug!(?plan, first, "query planned");
+            match &plan {
+                Plan::Empty => {}
+                Plan::Scan => {
+                    let rows_max = plan::head_rows(keys_max, rows).unwrap_or(u64::MAX);
+                    next = selection.scan(view, first, rows_max, threads)?;
+                    keys_max = plan::longer(keys_max);
+                }
+                Plan::Stream(prefix) => {
+                    snapshot.stream(prefix, first, |number, bytes| selection.consider(number, bytes))?
+                }
+                Plan::Gather(sources) => {
+                    let numbers = snapshot.gather(sources, first, || selection.goes_on(first))?;
+                    view.each(&numbers, |number, bytes| selection.consider(number, bytes))?;
+                }
             }
         }
+        tracing::debug!(looks = selection.looks, "query answered");
         Ok(selection)
     }
 }

@@ -13,8 +13,8 @@ use crate::catalog::plan::{Postings, Source};
 use crate::catalog::tables::Lengths;
 
 /// A catalog in a folder of its own, with the blob store below it.
-struct Fixture {
-    catalog: Catalog,
+pub(super) struct Fixture {
+    pub(super) catalog: Catalog,
     _tasks: Tasks,
     dir: tempfile::TempDir,
 }
@@ -28,7 +28,7 @@ fn owner() -> Owner {
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::in_dir(tempfile::tempdir().unwrap())
     }
 
@@ -39,7 +39,7 @@ impl Fixture {
         Self { catalog, _tasks: tasks, dir }
     }
 
-    async fn create(&self, body: &Value) -> Result<Asset, Error> {
+    pub(super) async fn create(&self, body: &Value) -> Result<Asset, Error> {
         self.catalog.create_external(Draft::external(&document(body)).unwrap()).await
     }
 

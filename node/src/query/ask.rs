@@ -9,13 +9,14 @@ use assetmesh_protocol::query::{After, End, FindAsk, QueryAnswer, QueryAsk, Quer
 use assetmesh_protocol::summary::Probe;
 use futures_util::{FutureExt, StreamExt, stream};
 
-use super::check::{self, Expected, Lie, Placed};
+use super::check::{self, Expected, Lie, Placed, Unfit};
 use super::merge::Merge;
+use super::pace::pauses;
 use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{DEADLINE_MAX, Error, Page, Queries, Report, Shared, pauses, question_id};
+use super::{DEADLINE_MAX, Error, Page, Queries, Report, Shared, question_id};
 use crate::blocking::by_length;
 use crate::catalog::{Position, Query, Select};
 use crate::swarm::{Service, while_busy};
@@ -187,7 +188,8 @@ impl Shared {
                 }
             }
         };
-        while_busy(pauses(asking.deadline), ask).await.unwrap_or_else(|| nothing(Outcome::Busy))
+        let length = asking.filter_text.len() + asking.sort_text.len();
+        while_busy(pauses(asking.deadline, length), ask).await.unwrap_or_else(|| nothing(Outcome::Busy))
     }
 
     async fn ask_rows(
@@ -227,6 +229,15 @@ fn first_share(limit: usize, sources: usize) -> usize {
 enum Fault {
     Refused(Outcome),
     Lie(Lie),
+}
+
+impl From<Unfit> for Fault {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Lie(lie) => Self::Lie(lie),
+            Unfit::KeysTooLong => Self::Refused(Outcome::Failed("the sort keys of its rows are too long")),
+        }
+    }
 }
 
 impl Asking {
@@ -272,7 +283,7 @@ fn given(expected: &Expected<'_>, answer: &[u8]) -> Result<Given, Fault> {
     let refused = |why| Err(Fault::Refused(why));
     match QueryAnswer::decode(answer) {
         Ok(QueryAnswer::Rows { rows, end }) => {
-            let placed = check::rows(expected, rows, end).map_err(Fault::Lie)?;
+            let placed = check::rows(expected, rows, end)?;
             let (more, outcome) = match end {
                 End::Whole => (false, Outcome::Full),
                 End::More => (true, Outcome::Full),

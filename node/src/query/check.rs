@@ -5,7 +5,7 @@ use assetmesh_protocol::asset::MEMBERS;
 use assetmesh_protocol::document::Document;
 use assetmesh_protocol::filter::{Filter, Sort};
 use assetmesh_protocol::ids::AssetsDbId;
-use assetmesh_protocol::query::{End, Row};
+use assetmesh_protocol::query::{End, ROWS_BYTES_MAX, Row};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -40,6 +40,21 @@ pub(super) enum Lie {
     OffTopic,
 }
 
+/// Why the rows of an answer are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// No honest node sends them.
+    Lie(Lie),
+    /// Their sort keys take more memory than one answer may, [`ROWS_BYTES_MAX`].
+    KeysTooLong,
+}
+
+impl From<Lie> for Unfit {
+    fn from(lie: Lie) -> Self {
+        Self::Lie(lie)
+    }
+}
+
 /// What the rows of an answer must be.
 #[derive(Debug)]
 pub(super) struct Expected<'q> {
@@ -60,28 +75,33 @@ pub(super) struct Placed {
 }
 
 /// Checks all rows of an answer.
-pub(super) fn rows(expected: &Expected<'_>, rows: Vec<Row>, end: End) -> Result<Vec<Placed>, Lie> {
+pub(super) fn rows(expected: &Expected<'_>, rows: Vec<Row>, end: End) -> Result<Vec<Placed>, Unfit> {
     if rows.len() > expected.limit {
-        return Err(Lie::TooMany);
+        return Err(Lie::TooMany.into());
     }
     if rows.is_empty() && end == End::More {
-        return Err(Lie::NoProgress);
+        return Err(Lie::NoProgress.into());
     }
+    let mut key_bytes = 0;
     let mut checked: Vec<Placed> = Vec::with_capacity(rows.len());
     for row in rows {
         let asset = asset(expected.owner, row)?;
         let root = asset.document.root();
         if !matches!(expected.filter.matches(root), Ok(true)) {
-            return Err(Lie::NoMatch);
+            return Err(Lie::NoMatch.into());
         }
         let key = match expected.sort {
             Some(sort) => Bytes::from(sort.key(root).map_err(|_| Lie::NoMatch)?.into_bytes()),
             None => Bytes::new(),
         };
+        key_bytes += key.len();
+        if key_bytes > ROWS_BYTES_MAX {
+            return Err(Unfit::KeysTooLong);
+        }
         let place = Position { key, record: asset.record, owner: expected.owner };
         let before = checked.last().map(|last| &last.place).or(expected.after);
         if before.is_some_and(|before| place <= *before) {
-            return Err(Lie::Unordered);
+            return Err(Lie::Unordered.into());
         }
         checked.push(Placed { place, asset });
     }
@@ -131,7 +151,7 @@ mod tests {
         Row::new(RecordId(Uuid::from_u128(record)), document(owner, name))
     }
 
-    fn judge(filter: &Value, sort: Option<&str>, sent: Vec<Row>, end: End) -> Result<Vec<u128>, Lie> {
+    fn judge(filter: &Value, sort: Option<&str>, sent: Vec<Row>, end: End) -> Result<Vec<u128>, Unfit> {
         let filter = Filter::parse(filter).unwrap();
         let sort = sort.map(|text| Sort::parse(text).unwrap());
         let key = match &sort {
@@ -171,7 +191,7 @@ mod tests {
     #[case::no_progress(Vec::new(), Lie::NoProgress)]
     fn a_lie_is_seen(#[case] sent: Vec<Row>, #[case] lie: Lie) {
         let filter = json!({"asset_name": {"$ne": "z"}});
-        assert_eq!(judge(&filter, None, sent, End::More), Err(lie));
+        assert_eq!(judge(&filter, None, sent, End::More), Err(lie.into()));
     }
 
     #[rstest]
@@ -180,13 +200,27 @@ mod tests {
     fn what_is_no_asset_is_not_taken(#[case] value: Value) {
         let document = Document::from_value(&value).unwrap().into_bytes().into_vec();
         let sent = vec![Row::new(RecordId(Uuid::from_u128(11)), document)];
-        assert_eq!(judge(&json!({}), None, sent, End::Whole), Err(Lie::NotAnAsset));
+        assert_eq!(judge(&json!({}), None, sent, End::Whole), Err(Lie::NotAnAsset.into()));
     }
 
     #[test]
     fn rows_out_of_their_sort_order_are_seen() {
         let sent = vec![row(11, 1, "b"), row(12, 1, "a")];
-        assert_eq!(judge(&json!({}), Some("asset_name"), sent, End::Whole), Err(Lie::Unordered));
+        assert_eq!(judge(&json!({}), Some("asset_name"), sent, End::Whole), Err(Lie::Unordered.into()));
+    }
+
+    #[test]
+    fn rows_with_more_bytes_of_sort_keys_than_an_answer_may_have_are_not_taken_and_no_lie() {
+        let long = "x".repeat(ROWS_BYTES_MAX / 64);
+        let body =
+            Document::from_value(&json!({"asset_name": "a", "asset_metadata": {"text": long}})).unwrap();
+        let draft = Draft::external(&body).unwrap().into_external(id(1)).unwrap();
+        let document = draft.into_bytes().into_vec();
+        let row = |record| Row::new(RecordId(Uuid::from_u128(record)), document.clone());
+        let sent = |rows: u128| (11..11 + rows).map(row).collect();
+        let sort = ["asset_metadata.text"; 30].join(",");
+        assert_eq!(judge(&json!({}), Some(&sort), sent(2), End::More), Ok(vec![11, 12]));
+        assert_eq!(judge(&json!({}), Some(&sort), sent(3), End::More), Err(Unfit::KeysTooLong));
     }
 
     #[test]

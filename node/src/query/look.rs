@@ -9,11 +9,12 @@ use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 
 use super::check::{self, Lie};
+use super::pace::pauses;
 use super::patience::Verdict;
 use super::peers::Known;
 use super::report::Outcome;
 use super::spare::Parted;
-use super::{Error, Queries, Report, Shared, pauses, question_id};
+use super::{Error, Queries, Report, Shared, question_id};
 use crate::catalog::Asset;
 use crate::swarm::{Service, while_busy};
 
@@ -183,7 +184,7 @@ impl Shared {
             let looked = self.look_at(key, peer, body.to_vec(), left).await;
             (!matches!(looked, Err(Outcome::Busy | Outcome::NotSent))).then_some(looked)
         };
-        while_busy(pauses(until), ask).await.unwrap_or(Err(Outcome::Busy))
+        while_busy(pauses(until, body.len()), ask).await.unwrap_or(Err(Outcome::Busy))
     }
 
     async fn look_at(

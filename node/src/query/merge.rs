@@ -13,7 +13,9 @@ pub(super) struct Merge {
     bytes_max: usize,
     bytes: usize,
     sources: Vec<Source>,
-    page: Vec<Placed>,
+    page: Vec<Asset>,
+    /// The place of the page's last row. Those of the others may be long and are needed no more.
+    last: Option<Position>,
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +32,7 @@ impl Merge {
     pub(super) fn new(limit: usize, bytes_max: usize, sources: usize, after: Option<&Position>) -> Self {
         let source = || Source { is_open: true, last: after.cloned(), ..Source::default() };
         let sources = std::iter::repeat_with(source).take(sources).collect();
-        Self { limit, bytes_max, bytes: 0, sources, page: Vec::new() }
+        Self { limit, bytes_max, bytes: 0, sources, page: Vec::new(), last: None }
     }
 
     /// Takes what a source gave: rows in order, behind those that it gave before.
@@ -58,9 +60,10 @@ impl Merge {
             }
             let heads = self.sources.iter_mut().filter(|source| !source.rows.is_empty());
             let Some(next) = heads.min_by(|a, b| a.rows[0].place.cmp(&b.rows[0].place)) else { break };
-            self.page.extend(
-                next.rows.pop_front().inspect(|row| self.bytes += row.asset.document.as_bytes().len()),
-            );
+            let Some(Placed { place, asset }) = next.rows.pop_front() else { break };
+            self.bytes += asset.document.as_bytes().len();
+            self.page.push(asset);
+            self.last = Some(place);
         }
         Vec::new()
     }
@@ -76,10 +79,9 @@ impl Merge {
     }
 
     /// The page, and its end if there may be more behind it.
-    pub(super) fn finish(mut self) -> (Vec<Asset>, Option<Position>) {
+    pub(super) fn finish(self) -> (Vec<Asset>, Option<Position>) {
         let more = self.sources.iter().any(|source| source.is_open || !source.rows.is_empty());
-        let last = self.page.last_mut().filter(|_| more).map(|row| row.place.clone());
-        (self.page.into_iter().map(|row| row.asset).collect(), last)
+        (self.page, self.last.filter(|_| more))
     }
 }
 

@@ -172,6 +172,12 @@ impl Report {
         self.late
     }
 
+    /// Whether all that are up, this node included, said in full what they have, or were proven to have nothing of it.
+    #[must_use]
+    pub const fn all_up_told(&self) -> bool {
+        self.nodes.alive == self.nodes.answered + self.nodes.pruned
+    }
+
     /// Who did not answer in full, in one line.
     #[must_use]
     pub fn missing_line(&self) -> String {
@@ -256,7 +262,7 @@ mod tests {
     #[test]
     fn only_members_that_left_or_departed_are_not_missed() {
         let gone = report(&[Outcome::Left, Outcome::Departed, Outcome::Full]);
-        assert!(gone.complete && gone.missing.is_empty());
+        assert!(gone.complete && gone.missing.is_empty() && gone.all_up_told());
         let expect = Counts { known: 3, alive: 2, asked: 2, answered: 2, departed: 1, ..Counts::default() };
         assert_eq!((gone.nodes, gone.took_ms), (expect, 7));
     }
@@ -265,7 +271,7 @@ mod tests {
     fn members_that_were_ruled_out_are_not_missed_and_the_oldest_proof_is_told() {
         let at = |seconds| Outcome::Pruned(Duration::from_secs(seconds));
         let told = report(&[at(30), Outcome::Full, at(20), at(25)]);
-        assert!(told.complete && told.missing.is_empty());
+        assert!(told.complete && told.missing.is_empty() && told.all_up_told());
         assert_eq!((told.nodes.known, told.nodes.alive, told.nodes.asked), (5, 5, 2));
         assert_eq!((told.nodes.answered, told.nodes.pruned), (2, 3));
         assert_eq!(told.pruned_as_of.unwrap(), "1970-01-01T00:00:20.000Z");
@@ -291,6 +297,7 @@ mod tests {
             let told = report(std::slice::from_ref(&outcome));
             assert!(!told.complete, "{outcome:?}");
             assert_eq!(told.is_late(), late, "{outcome:?}");
+            assert_eq!(told.all_up_told(), outcome == Outcome::Down, "{outcome:?}");
             assert_eq!(told.missing[0].reason, outcome.name());
             let nodes = told.nodes;
             let sum = nodes.answered + nodes.partial + nodes.timed_out + nodes.failed + nodes.busy;

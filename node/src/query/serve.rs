@@ -14,7 +14,6 @@ use assetmesh_protocol::query::{
     AssetChange, End, FindAsk, QueryAnswer, QueryAsk, QueryRefusal, ROWS_BYTES_MAX, Row, Shortfall,
     WriteAnswer, WriteAsk, WriteRefusal,
 };
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -131,11 +130,14 @@ pub(super) async fn find(shared: &Shared, ask: FindAsk, came: Instant) -> Result
 /// As many rows as fit a message, and what is to be said of the rest.
 fn packed(selected: Selected) -> QueryAnswer {
     let Selected { rows, more, gap } = selected;
-    let (found, mut bytes) = (rows.len(), 0);
+    let (found, mut bytes, mut key_bytes) = (rows.len(), 0, 0);
     let mut taken = Vec::with_capacity(found);
-    for row in rows.into_iter().map(row_of) {
+    for (key, asset) in rows {
+        let row = row_of(asset);
         bytes += row.bytes();
-        if bytes > ROWS_BYTES_MAX && !taken.is_empty() {
+        // The keys do not travel, but who asked makes them anew and has room for so many.
+        key_bytes += key.len();
+        if bytes.max(key_bytes) > ROWS_BYTES_MAX && !taken.is_empty() {
             break;
         }
         taken.push(row);
@@ -149,14 +151,13 @@ fn packed(selected: Selected) -> QueryAnswer {
     QueryAnswer::Rows { rows: taken, end }
 }
 
-fn row_of((_, asset): (Bytes, catalog::Asset)) -> Row {
+fn row_of(asset: catalog::Asset) -> Row {
     Row::new(asset.record, asset.document.into_bytes().into_vec())
 }
 
 fn look(shared: &Shared, key: &str) -> Result<QueryAnswer, QueryRefusal> {
     let found = shared.catalog.find(key).map_err(|_| QueryRefusal::Failed)?;
-    let row = found.map(|asset| row_of((Bytes::new(), asset)));
-    Ok(QueryAnswer::Looked(row))
+    Ok(QueryAnswer::Looked(found.map(row_of)))
 }
 
 async fn told(shared: &Shared, Request { from, body, answer, .. }: Request) {

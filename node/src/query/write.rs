@@ -58,7 +58,7 @@ impl Shared {
                 here => return Ok(here?),
             }
         }
-        // One record has one owner; of a uri, whoever has not answered yet may be another.
+        // One record has one owner; of a uri, whoever is up and has not said that it has none may be another.
         let is_of_one = Uuid::try_parse(key).is_ok();
         let Config { lookup_within, others_within, .. } = self.config;
         let little = if is_of_one { others_within } else { lookup_within };
@@ -74,7 +74,7 @@ impl Shared {
         match holders.into_iter().next() {
             None if report.complete => Err(Error::NotFound(report)),
             None => Err(nobody_answers(report)),
-            Some(Holder { peer: Some(_), .. }) if report.is_late() && !is_of_one => {
+            Some(Holder { peer: Some(_), .. }) if !is_of_one && !report.all_up_told() => {
                 Err(nobody_answers(report))
             }
             Some(holder) => match holder.peer {

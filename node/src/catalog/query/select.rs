@@ -2,6 +2,7 @@
 //! Each thread keeps only the `limit + 1` first rows it has met, so memory does not grow with the catalog.
 
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use assetmesh_protocol::filter::{Filter, Sort};
@@ -15,7 +16,7 @@ use crate::catalog::{Error, numbers};
 use crate::storage;
 
 /// Rows between two looks at the clock.
-const ROWS_PER_TICK: u32 = 256;
+const ROWS_PER_TICK: u64 = 256;
 /// Rows that one thread reads before others help: most pages are full by then. Few in tests, so that small
 /// catalogs are striped too.
 const HEAD_ROWS: u64 = if cfg!(test) { 4 } else { 16_384 };
@@ -62,7 +63,8 @@ impl Question<'_> {
 /// The rows that one thread has selected so far.
 pub(super) struct Selection<'q> {
     question: &'q Question<'q>,
-    ticks: u32,
+    /// Rows and keys that were looked at.
+    pub(super) looks: u64,
     first: BinaryHeap<Place>,
     /// Bytes of the sort keys in `first`.
     key_bytes: usize,
@@ -73,7 +75,7 @@ pub(super) struct Selection<'q> {
 
 impl<'q> Selection<'q> {
     pub(super) fn new(question: &'q Question<'q>) -> Self {
-        Self { question, ticks: 0, first: BinaryHeap::new(), key_bytes: 0, damaged: 0, late_at: None }
+        Self { question, looks: 0, first: BinaryHeap::new(), key_bytes: 0, damaged: 0, late_at: None }
     }
 
     /// The selected places in order, at most `limit + 1`.
@@ -130,8 +132,8 @@ impl<'q> Selection<'q> {
 
     /// Whether there is time for another row or key; `number` is the first row that is left out if not.
     pub(super) fn goes_on(&mut self, number: u64) -> bool {
-        self.ticks += 1;
-        let is_late = match self.ticks.is_multiple_of(ROWS_PER_TICK) {
+        self.looks += 1;
+        let is_late = match self.looks.is_multiple_of(ROWS_PER_TICK) {
             true => self.question.turn.is_over(),
             false => self.late_at.is_some(),
         };
@@ -146,13 +148,33 @@ impl<'q> Selection<'q> {
         self.late_at.is_some_and(|row| row < self.question.enough.load(Ordering::Relaxed))
     }
 
-    /// Reads all rows from `first` on; when that is long, with the help of other threads.
-    pub(super) fn scan(&mut self, view: &View, first: u64, threads: usize) -> Result<(), Error> {
-        let end = view.numbering()?.0;
+    /// Reads the rows from `first` on, at most so many. Gives the row to go on with; none when the page needs or may read no
+    /// more.
+    pub(super) fn scan(
+        &mut self,
+        view: &View,
+        first: u64,
+        rows_max: u64,
+        threads: usize,
+    ) -> Result<Option<u64>, Error> {
+        let last = view.numbering()?.0;
+        let end = last.min(first.saturating_add(rows_max));
+        self.scan_rows(view, first..end, threads)?;
+        Ok((end < last && !self.is_done(end)).then_some(end))
+    }
+
+    /// Whether no row from this one on is needed or may be read.
+    fn is_done(&self, row: u64) -> bool {
+        self.late_at.is_some() || row >= self.question.enough.load(Ordering::Relaxed)
+    }
+
+    /// Reads rows; when they are many, with the help of other threads.
+    fn scan_rows(&mut self, view: &View, rows: Range<u64>, threads: usize) -> Result<(), Error> {
+        let Range { start: first, end } = rows;
         let head = end.min(first.saturating_add(HEAD_ROWS));
         let lost = view.scan(first..head, |number, bytes| self.consider(number, bytes))?;
         self.damaged += lost;
-        if self.late_at.is_some() || head >= self.question.enough.load(Ordering::Relaxed) {
+        if self.is_done(head) {
             return Ok(());
         }
         let stripes = Stripes { next: AtomicU64::new(head), end };
@@ -186,6 +208,7 @@ impl<'q> Selection<'q> {
 
     fn merge(&mut self, other: Self) -> Result<(), Error> {
         self.damaged += other.damaged;
+        self.looks += other.looks;
         self.late_at = self.late_at.into_iter().chain(other.late_at).min();
         other.first.into_iter().try_for_each(|place| self.keep(place))
     }
@@ -198,7 +221,7 @@ struct Stripes {
 }
 
 impl Stripes {
-    fn take(&self, enough: u64) -> Option<std::ops::Range<u64>> {
+    fn take(&self, enough: u64) -> Option<Range<u64>> {
         let first = self.next.fetch_add(STRIPE_ROWS, Ordering::Relaxed);
         let end = self.end.min(enough);
         (first < end).then(|| first..end.min(first + STRIPE_ROWS))
@@ -240,7 +263,7 @@ mod tests {
         let mut all = Selection::new(&question);
         for rows in threads {
             // The clock is looked at when the fifth row comes.
-            let mut selection = Selection { ticks: ROWS_PER_TICK - 5, ..Selection::new(&question) };
+            let mut selection = Selection { looks: ROWS_PER_TICK - 5, ..Selection::new(&question) };
             for (number, name) in *rows {
                 if !selection.consider(*number, &row(*number, name)).unwrap() {
                     break;

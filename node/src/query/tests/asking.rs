@@ -52,6 +52,23 @@ async fn a_row_that_lacks_in_one_answer_lacks_in_the_page_though_later_answers_a
 }
 
 #[tokio::test]
+async fn rows_whose_sort_keys_are_long_come_in_several_answers() {
+    let (node, other) = (TestNode::new(0), TestNode::new(1));
+    let long = "x".repeat(ROWS_BYTES_MAX / 60);
+    for n in 0..4 {
+        let body = json!({"asset_name": format!("b{n}"), "asset_metadata": {"n": n, "text": long}});
+        let draft = Draft::external(&Document::from_value(&body).unwrap()).unwrap();
+        other.queries.shared.catalog.create_external(draft).await.unwrap();
+    }
+    node.meet(1, other.honest());
+    let sort = ["asset_metadata.text"; 25].join(",");
+    let page = node.page(&sort, 10, None).await;
+    assert_eq!((page.rows.len(), page.report.complete), (4, true), "{:?}", page.report);
+    assert_eq!(*node.town.asked.lock().unwrap(), 2, "the keys of two rows fit an answer");
+    assert!(node.town.blamed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_this_node_fails_with_is_said_without_waiting_for_peers() {
     let node = TestNode::new(0);
     let parallel = json!({"asset_metadata": {"n": 1, "a": [1], "b": [1]}});
@@ -96,6 +113,21 @@ async fn of_many_questions_at_once_each_is_answered_in_full_while_there_is_time(
             assert!(found.unwrap().report.complete);
         }
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_stays_busy_is_asked_less_and_less_often_and_a_long_question_seldom() {
+    let asked = async |blanks| {
+        let node = TestNode::new(0);
+        node.meet(1, Manner::Fails(SwarmError::Busy));
+        let mut question = question("", 10, None, Duration::from_secs(2));
+        question.filter_text.push_str(&" ".repeat(blanks));
+        let page = node.queries.find(question).await.unwrap();
+        assert_eq!(page.report.missing[0].reason, "busy");
+        *node.town.asked.lock().unwrap()
+    };
+    let (short, long) = tokio::join!(asked(0), asked(100_000));
+    assert!(short < 30 && long < 10, "{short} {long}");
 }
 
 #[tokio::test]

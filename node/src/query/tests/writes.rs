@@ -55,23 +55,43 @@ async fn a_change_that_cannot_reach_every_possible_owner_is_refused() {
 
 #[tokio::test]
 async fn a_uri_is_changed_only_when_all_that_are_up_have_said_whether_it_is_theirs_too() {
-    let quick = Config {
-        lookup_within: Duration::from_millis(400),
+    let config = |lookup_within| Config {
+        lookup_within: Duration::from_millis(lookup_within),
         others_within: Duration::from_millis(1),
         ..Config::default()
     };
-    let (node, owner, other) = (TestNode::with(0, quick), TestNode::new(1), TestNode::new(2));
+    let (node, patient) = (TestNode::with(0, config(400)), TestNode::with(0, config(30_000)));
+    let (owner, other) = (TestNode::new(1), TestNode::new(2));
     let record = owner.create("x", 1).await;
     owner.meet(0, node.honest());
     node.meet(1, owner.honest());
+    let why_refused = async || {
+        let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
+        let Err(Error::OwnerUnreachable { report, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!((report.missing.len(), report.missing[0].name.as_str()), (1, "n2"));
+        report.missing[0].reason.clone()
+    };
     node.meet(2, Manner::Silent);
-    let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
-    let Err(Error::OwnerUnreachable { report, .. }) = refused else { panic!("{refused:?}") };
-    assert_eq!((report.missing[0].name.as_str(), report.missing[0].reason.as_str()), ("n2", "timed_out"));
+    assert_eq!(why_refused().await, "timed_out");
+    let busy = QueryAnswer::Refused(QueryRefusal::Busy).encode().unwrap();
+    for busy in [Manner::Says(busy), Manner::Fails(SwarmError::Busy), Manner::Fails(SwarmError::NotSent)] {
+        node.meet(2, busy);
+        why_refused().await;
+    }
+    node.meet(2, Manner::Says(QueryAnswer::Refused(QueryRefusal::Failed).encode().unwrap()));
+    assert_eq!(why_refused().await, "failed");
+    node.meet(2, Manner::Fails(SwarmError::Refused));
+    let mut reasons = Vec::new();
+    while !reasons.contains(&Outcome::LeftAlone.name().to_owned()) {
+        reasons.push(why_refused().await);
+        assert!(reasons.len() < 100, "it is left alone at some time");
+    }
+    assert_eq!(reasons[0], "refused");
     other.create("x", 2).await;
     // Its answer comes later than what is waited for others to read.
-    node.meet(2, Manner::Slow(Arc::clone(&other.queries.shared), Duration::from_millis(50)));
-    let refused = node.queries.delete("x:1-t", &Place::Anywhere).await;
+    patient.meet(1, owner.honest());
+    patient.meet(2, Manner::Slow(Arc::clone(&other.queries.shared), Duration::from_millis(50)));
+    let refused = patient.queries.delete("x:1-t", &Place::Anywhere).await;
     assert!(matches!(refused, Err(Error::Ambiguous(_))), "{refused:?}");
     assert!(owner.has("x:1-t") && other.has("x:1-t"));
     node.meet(2, Manner::Silent);
