@@ -12,6 +12,7 @@ mod signed;
 mod state;
 mod sweep;
 mod tables;
+mod under_way;
 mod upload;
 mod verify;
 mod writer;
@@ -37,11 +38,10 @@ use crate::fetch::Fetch;
 use crate::liveness::Peers;
 use crate::storage::{Store, StoreError};
 use crate::swarm::{Service, Swarm};
-use accounts::Quota;
+use accounts::{Quota, Shared};
 use clock::{Clock, Reading, Times, millis};
 use metrics::Metrics;
 use row::{AccountTag, Key, Row};
-use upload::UnderWay;
 use writer::{Change, Done, Request};
 
 /// Changes that may wait for the writer. More are answered `Busy`.
@@ -155,7 +155,7 @@ struct Inner {
     fetch: Fetch,
     sender: mpsc::Sender<Request>,
     time: Time,
-    under_way: UnderWay,
+    accounts: Shared,
     metrics: Metrics,
     setup: Setup,
 }
@@ -219,7 +219,7 @@ impl Nvcf {
         let store = catalog.store();
         let (sender, inbox) = mpsc::channel(MAILBOX);
         let (quota, metrics) = (quota(&setup.config), Metrics::default());
-        let sure = writer::start(tasks, store.clone(), inbox, (quota, metrics.clone()))?;
+        let (accounts, sure) = writer::start(tasks, store.clone(), inbox, (quota, metrics.clone()))?;
         let time = Time::resume(clocks, sure);
         let trust = setup.trust.clone();
         let inner = Inner {
@@ -229,7 +229,7 @@ impl Nvcf {
             fetch: fetch.clone(),
             sender,
             time,
-            under_way: UnderWay::default(),
+            accounts,
             metrics,
             setup,
         };
@@ -303,7 +303,8 @@ impl Nvcf {
     /// client whose link broke can try again at once; the first that ends counts.
     ///
     /// # Errors
-    /// `Busy`: two are under way. `TooLarge`: it would be.
+    /// `Busy`: two are under way. `TooLarge`: it would be. `TooManyBytes`: it would not fit beside what the account has and
+    /// what is on its way.
     pub fn begin(&self, slot: Slot, length: Option<u64>) -> Result<Upload, Error> {
         Upload::begin(self, slot, length).map_err(|error| self.refused(error))
     }

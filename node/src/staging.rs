@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
@@ -44,7 +44,8 @@ pub struct Config {
     /// each holds some MiB of what is read ahead.
     pub writers_max: usize,
     /// Files that are written at once while their bytes come from elsewhere. 16: each holds a thread and little more, and
-    /// mostly waits for a network; a few slow ones must not hold up all others.
+    /// mostly waits for a network; a few slow ones must not hold up all others. One account has at most three quarters of
+    /// them.
     pub receivers_max: usize,
 }
 
@@ -198,6 +199,7 @@ impl Staging {
         let limits = Limits {
             invocations: config.invocations_max,
             of_account: config.account_invocations_max,
+            receivers_of_account: account_share(config.receivers_max.max(1)),
             bytes: config.bytes_max,
         };
         let ledger = Mutex::new(Ledger::new(limits));
@@ -218,8 +220,8 @@ impl Staging {
             return Err(Error::TooMany(assets, max));
         }
         let account = Arc::from(account);
-        self.shared.ledger().enter(&account)?;
-        let place = Place { shared: Arc::clone(&self.shared), account, bytes: 0 };
+        let receivers = self.shared.ledger().enter(&account)?;
+        let place = Place { shared: Arc::clone(&self.shared), account, receivers, bytes: 0 };
         Ok(Invocation { id: Uuid::new_v4(), place: Some(place), folder: None })
     }
 
@@ -235,7 +237,30 @@ impl Staging {
 struct Place {
     shared: Arc<Shared>,
     account: Arc<str>,
+    /// Its account's turns to receive a file.
+    receivers: Arc<Semaphore>,
     bytes: u64,
+}
+
+impl Place {
+    /// Waits for a turn to write a file.
+    async fn turn(&self, origin: Origin) -> Result<Turn<'_>, Error> {
+        // First the account's own, so that those of one account are never all that waits for the common ones.
+        let (of_account, turns) = match origin {
+            Origin::Here => (None, &self.shared.writers),
+            Origin::Elsewhere => {
+                (Some(self.receivers.acquire().await.map_err(|_| closed())?), &self.shared.receivers)
+            }
+        };
+        let of_all = turns.acquire().await.map_err(|_| closed())?;
+        Ok(Turn { _of_account: of_account, _of_all: of_all })
+    }
+}
+
+/// The right to write one file now.
+struct Turn<'a> {
+    _of_account: Option<SemaphorePermit<'a>>,
+    _of_all: SemaphorePermit<'a>,
 }
 
 impl Drop for Place {
@@ -286,11 +311,7 @@ impl Invocation {
         E: std::fmt::Display,
     {
         let (Some(place), Some(folder)) = (&self.place, &self.folder) else { return Err(closed()) };
-        let turns = match content.origin {
-            Origin::Here => &place.shared.writers,
-            Origin::Elsewhere => &place.shared.receivers,
-        };
-        let _turn = turns.acquire().await.map_err(|_| closed())?;
+        let _turn = place.turn(content.origin).await?;
         let file = folder.file(content)?;
         // One blocking thread a file: many short jobs would spread its pieces over the memory of many threads.
         let (writer, pieces) = mpsc::channel(1);

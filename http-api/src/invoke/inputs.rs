@@ -34,4 +34,7 @@ pub(crate) struct FoundInput {
     pub(crate) blake3: String,
     /// Its size in bytes.
     pub(crate) size: u64,
+    /// Whether its bytes are on the node that was asked, and not on another.
+    #[serde(default)]
+    pub(crate) is_here: bool,
 }

@@ -83,7 +83,8 @@ impl Remote {
 
     fn input(&self, bearer: &str, found: &FoundInput) -> Result<Input, ApiError> {
         let hash = found.blake3.parse().map_err(ApiError::node_unreachable)?;
-        let content = Content { asset: found.asset_id, hash, size: found.size, origin: Origin::Elsewhere };
+        let origin = if found.is_here { Origin::Here } else { Origin::Elsewhere };
+        let content = Content { asset: found.asset_id, hash, size: found.size, origin };
         let mut url = self.inputs.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.push(&found.asset_id.to_string());
@@ -159,6 +160,19 @@ mod tests {
         let remote = Remote::new(&"http://host:1/mesh/".parse().unwrap()).unwrap();
         assert_eq!(remote.inputs.as_str(), "http://host:1/mesh/v2/nvcf/inputs");
         assert_eq!(remote.ready.as_str(), "http://host:1/mesh/readyz");
+    }
+
+    #[test]
+    fn what_the_node_has_itself_is_not_taken_for_far() {
+        let remote = Remote::new(&"http://host:1".parse().unwrap()).unwrap();
+        let origin = |more: &str| {
+            let (id, hash) = (Uuid::nil(), "0".repeat(64));
+            let found = format!(r#"{{"assetId":"{id}","blake3":"{hash}","size":1{more}}}"#);
+            remote.input("x", &serde_json::from_str(&found).unwrap()).unwrap().content.origin
+        };
+        assert_eq!(origin(r#","isHere":true"#), Origin::Here);
+        assert_eq!(origin(r#","isHere":false"#), Origin::Elsewhere);
+        assert_eq!(origin(""), Origin::Elsewhere, "a node that does not say");
     }
 
     #[test]

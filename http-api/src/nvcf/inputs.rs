@@ -44,6 +44,7 @@ pub(crate) async fn find(
         asset_id: found.id,
         blake3: found.blob.to_string(),
         size: found.size,
+        is_here: found.is_here(),
     });
     super::json(&FoundInputs { account: caller.account, assets: assets.collect() })
 }

@@ -1,9 +1,12 @@
-//! What each account has on this node, and what it may have. Pure: the writer tells of every row that comes and goes.
+//! What each account has on this node, and what it may have. The writer tells of every row that comes and goes, and each
+//! upload of its bytes. Pure but for [`Shared`].
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
-use super::row::{AccountTag, Row};
+use super::row::{AccountTag, Key, Row};
+use super::under_way::UnderWay;
 
 /// The input assets of one account, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,12 +63,33 @@ pub(super) struct Accounts {
     total: Holding,
     /// What the transaction that is under way has changed, as it was before.
     before: HashMap<AccountTag, Holding>,
+    under_way: UnderWay,
+}
+
+/// The accounts, for the writer and for all uploads: locked for one look or change at a time, never for a transaction.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(Arc<Mutex<Accounts>>);
+
+impl Shared {
+    pub(super) fn new(accounts: Accounts) -> Self {
+        Self(Arc::new(Mutex::new(accounts)))
+    }
+
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Accounts) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Accounts {
     /// Nobody has anything yet.
     pub(super) fn new(quota: Quota) -> Self {
-        Self { quota, held: HashMap::new(), total: Holding::default(), before: HashMap::new() }
+        Self {
+            quota,
+            held: HashMap::new(),
+            total: Holding::default(),
+            before: HashMap::new(),
+            under_way: UnderWay::default(),
+        }
     }
 
     /// Refuses one asset more.
@@ -86,6 +110,30 @@ impl Accounts {
         let bytes_max = self.quota.bytes_max;
         let fits = self.of(account).bytes.saturating_add(size) <= bytes_max;
         if fits { Ok(()) } else { Err(Error::TooManyBytes(bytes_max)) }
+    }
+
+    /// Lets one upload more begin, or refuses it. Gives its place among those of its asset.
+    pub(super) fn begin(&mut self, key: Key) -> Result<usize, Error> {
+        self.under_way.enter(key)
+    }
+
+    /// Refuses an upload so many bytes, unless they fit beside what its account has and what is on its way.
+    pub(super) fn may_upload(&mut self, key: Key, place: usize, bytes: u64) -> Result<(), Error> {
+        let bytes_max = self.quota.bytes_max;
+        let room = bytes_max.saturating_sub(self.of(key.account()).bytes);
+        let fits = self.under_way.hold(key, (place, bytes), room);
+        if fits { Ok(()) } else { Err(Error::TooManyBytes(bytes_max)) }
+    }
+
+    /// An upload has ended, or was given up.
+    pub(super) fn end(&mut self, key: Key, place: usize) {
+        self.under_way.leave(key, place);
+    }
+
+    /// An asset that waited, or was not known, has its content.
+    pub(super) fn store(&mut self, key: Key, row: &Row) {
+        self.add(key.account(), Holding::from(row));
+        self.under_way.stored(key);
     }
 
     /// The account has this as well.

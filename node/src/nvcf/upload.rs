@@ -1,20 +1,15 @@
 //! The content of an input asset on its way in. A first upload goes to the blob store; one that repeats what is there
-//! is only compared with it. Few are under way at once, and none outlives its asset, so that whoever has a URL cannot
-//! fill the disk with it.
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+//! is only compared with it. Few are under way at once, together no larger than their account may have, and none outlives
+//! its asset, so that whoever has a URL cannot fill the disk with it.
 
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
 
+use super::accounts::Shared;
 use super::row::{Content, Key, Row};
 use super::writer::Change;
 use super::{Error, InputAsset, Nvcf, Refusal};
 use crate::blobs;
-
-/// Uploads of one asset at once: one that hangs, and the one that the client tries instead.
-const AT_ONCE_MAX: usize = 2;
 
 /// What a ticket gives the right to.
 #[derive(Debug)]
@@ -37,38 +32,35 @@ impl Slot {
     }
 }
 
-/// The uploads under way, of each asset.
-#[derive(Debug, Clone, Default)]
-pub(super) struct UnderWay(Arc<Mutex<HashMap<Key, usize>>>);
-
-impl UnderWay {
-    fn enter(&self, key: Key) -> Result<Turn, Error> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(key).or_default();
-        if *count >= AT_ONCE_MAX {
-            return Err(Error::Busy);
-        }
-        *count += 1;
-        Ok(Turn { all: self.clone(), key })
-    }
-}
-
 /// One upload, counted as long as it is held.
 #[derive(Debug)]
 struct Turn {
-    all: UnderWay,
+    accounts: Shared,
     key: Key,
+    place: usize,
+    /// Bytes of its account that it holds.
+    held: u64,
+}
+
+impl Turn {
+    fn take(accounts: &Shared, key: Key) -> Result<Self, Error> {
+        let place = accounts.with(|accounts| accounts.begin(key))?;
+        Ok(Self { accounts: accounts.clone(), key, place, held: 0 })
+    }
+
+    /// Holds so many bytes of its account, if they still fit.
+    fn hold(&mut self, bytes: u64) -> Result<(), Error> {
+        if bytes > self.held {
+            self.accounts.with(|accounts| accounts.may_upload(self.key, self.place, bytes))?;
+            self.held = bytes;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get_mut(&self.key) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                all.remove(&self.key);
-            }
-        }
+        self.accounts.with(|accounts| accounts.end(self.key, self.place));
     }
 }
 
@@ -93,9 +85,12 @@ impl Upload {
         if length.is_some_and(|length| length > row.bytes_max) {
             return Err(Error::TooLarge(row.bytes_max));
         }
-        let turn = nvcf.inner.under_way.enter(key)?;
+        let mut turn = Turn::take(&nvcf.inner.accounts, key)?;
         let way = match row.content {
-            None => Way::Store(Box::new(nvcf.blobs().begin())),
+            None => {
+                turn.hold(length.unwrap_or(0))?;
+                Way::Store(Box::new(nvcf.blobs().begin()))
+            }
             Some(content) => Way::Compare(Box::default(), content),
         };
         Ok(Self { nvcf: nvcf.clone(), row, size: 0, way, turn })
@@ -104,8 +99,8 @@ impl Upload {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// They are too many, they are not what was uploaded before, the asset's time is over, or the blob store fails. Only
-    /// dropping it is left then.
+    /// They are too many for an asset or for the account, they are not what was uploaded before, the asset's time is over,
+    /// or the blob store fails. Only dropping it is left then.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
         let written = self.take(bytes).await;
         written.map_err(|error| self.nvcf.refused(error))
@@ -120,7 +115,10 @@ impl Upload {
             return Err(Error::Refused(Refusal::TooLate));
         }
         match &mut self.way {
-            Way::Store(upload) => Ok(upload.write(bytes).await?),
+            Way::Store(upload) => {
+                self.turn.hold(self.size)?;
+                Ok(upload.write(bytes).await?)
+            }
             Way::Compare(_, content) if self.size > content.size => Err(Error::OtherContent),
             Way::Compare(hasher, _) => {
                 hasher.update(&bytes);

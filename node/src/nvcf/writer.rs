@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::accounts::{Accounts, Holding, Quota};
+use super::accounts::{Accounts, Holding, Quota, Shared};
 use super::clock::Times;
 use super::metrics::Metrics;
 use super::row::{Content, Key, Row};
@@ -74,13 +74,14 @@ pub(super) struct Done {
     pub(super) has_more: bool,
 }
 
-/// Starts the thread. It ends when every handle is gone or the node stops.
+/// Starts the thread. It ends when every handle is gone or the node stops. Gives what the accounts have, and the time that
+/// was kept.
 pub(super) fn start(
     tasks: &mut Tasks,
     store: Store,
     inbox: mpsc::Receiver<Request>,
     (quota, metrics): (Quota, Metrics),
-) -> Result<Option<u64>, StoreError> {
+) -> Result<(Shared, Option<u64>), StoreError> {
     if store.view(tables::time).is_err() {
         store.update(Sync::Now, tables::create)?;
     }
@@ -91,15 +92,16 @@ pub(super) fn start(
         Ok::<_, StoreError>((accounts, tables::time(transaction)?))
     })?;
     metrics.hold(accounts.total());
-    let writer = Writer { store, accounts, metrics };
+    let accounts = Shared::new(accounts);
+    let writer = Writer { store, accounts: accounts.clone(), metrics };
     let runtime = Handle::current();
     tasks.start_thread("nvcf", move |stop| writer.run(inbox, &stop, &runtime));
-    Ok(time)
+    Ok((accounts, time))
 }
 
 struct Writer {
     store: Store,
-    accounts: Accounts,
+    accounts: Shared,
     metrics: Metrics,
 }
 
@@ -111,7 +113,7 @@ struct Answer {
 }
 
 impl Writer {
-    fn run(mut self, mut inbox: mpsc::Receiver<Request>, stop: &CancellationToken, runtime: &Handle) {
+    fn run(self, mut inbox: mpsc::Receiver<Request>, stop: &CancellationToken, runtime: &Handle) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             let waiting = runtime.block_on(async {
@@ -128,7 +130,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: Vec<Request>) {
+    fn commit(&self, batch: Vec<Request>) {
         let growth = ROW_GROWTH * batch.iter().filter(|request| request.change.grows()).count() as u64;
         // On a full disk deletes must still go through; what would grow the file is refused first.
         let room = self.store.room(Purpose::Row, growth).map_err(Error::from);
@@ -138,8 +140,11 @@ impl Writer {
             Ok(()) | Err(Stop::Unchanged) => None,
             Err(Stop::Failed(error)) => Some(error),
         };
-        self.accounts.settle(failure.is_none());
-        self.metrics.hold(self.accounts.total());
+        let total = self.accounts.with(|accounts| {
+            accounts.settle(failure.is_none());
+            accounts.total()
+        });
+        self.metrics.hold(total);
         answers.extend(left.map(|request| Answer {
             reply: request.reply,
             lease: request.change.into_lease(),
@@ -158,7 +163,7 @@ impl Writer {
     }
 
     fn change(
-        &mut self,
+        &self,
         (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
         answers: &mut Vec<Answer>,
     ) -> Result<(), Stop> {
@@ -188,7 +193,7 @@ impl From<StoreError> for Stop {
 /// The time that has passed for certain, if anything was changed.
 fn apply(
     tables: &mut Tables<'_>,
-    accounts: &mut Accounts,
+    accounts: &Shared,
     (batch, room): (&mut impl Iterator<Item = Request>, &Result<(), Error>),
     answers: &mut Vec<Answer>,
 ) -> Result<Option<u64>, Stop> {
@@ -212,7 +217,7 @@ fn apply(
 
 fn one(
     tables: &mut Tables<'_>,
-    accounts: &mut Accounts,
+    accounts: &Shared,
     change: Change,
     now: Times,
 ) -> (Option<Lease>, Result<Done, Error>) {
@@ -224,16 +229,16 @@ fn one(
     }
 }
 
-fn create(tables: &mut Tables<'_>, accounts: &mut Accounts, key: Key, row: Row) -> Result<Done, Error> {
-    accounts.may_create(key.account())?;
+fn create(tables: &mut Tables<'_>, accounts: &Shared, key: Key, row: Row) -> Result<Done, Error> {
+    accounts.with(|accounts| accounts.may_create(key.account()))?;
     tables.insert(&key, &row).map_err(Error::torn)?;
-    accounts.add(key.account(), Holding::from(&row));
+    accounts.with(|accounts| accounts.add(key.account(), Holding::from(&row)));
     Ok(Done { changed: true, row: Some(row), ..Done::default() })
 }
 
 fn finish(
     tables: &mut Tables<'_>,
-    accounts: &mut Accounts,
+    accounts: &Shared,
     (key, content): (Key, Content),
     now: Times,
 ) -> Result<Done, Error> {
@@ -244,20 +249,20 @@ fn finish(
     let (changed, row) = match state::finish(before.clone(), content, now)? {
         Finish::Again(row) => (false, row),
         Finish::Store(row) => {
-            accounts.may_store(key.account(), content.size)?;
+            accounts.with(|accounts| accounts.may_store(key.account(), content.size))?;
             if let Some(before) = &before {
                 tables.remove(&key, before).map_err(Error::torn)?;
-                accounts.remove(key.account(), Holding::from(before));
+                accounts.with(|accounts| accounts.remove(key.account(), Holding::from(before)));
             }
             tables.insert(&key, &row).map_err(Error::torn)?;
-            accounts.add(key.account(), Holding::from(&row));
+            accounts.with(|accounts| accounts.store(key, &row));
             (true, row)
         }
     };
     Ok(Done { changed, row: Some(row), ..Done::default() })
 }
 
-fn delete(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key, now: Times) -> Result<Done, Error> {
+fn delete(tables: &mut Tables<'_>, accounts: &Shared, key: &Key, now: Times) -> Result<Done, Error> {
     let missing = || Error::NotFound(key.id());
     let row = match tables.asset(key) {
         Ok(None) => tables.upload(key),
@@ -272,19 +277,19 @@ fn delete(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key, now: Time
     }
 }
 
-fn take(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key, row: &Row) -> Result<Done, Error> {
+fn take(tables: &mut Tables<'_>, accounts: &Shared, key: &Key, row: &Row) -> Result<Done, Error> {
     let unheld = tables.remove(key, row).map_err(Error::torn)?.into_iter().collect();
-    accounts.remove(key.account(), Holding::from(row));
+    accounts.with(|accounts| accounts.remove(key.account(), Holding::from(row)));
     Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
-fn take_damaged(tables: &mut Tables<'_>, accounts: &mut Accounts, key: &Key) -> Result<Done, Error> {
+fn take_damaged(tables: &mut Tables<'_>, accounts: &Shared, key: &Key) -> Result<Done, Error> {
     let (had, unheld) = tables.remove_damaged(key).map_err(Error::torn)?;
-    accounts.remove(key.account(), had);
+    accounts.with(|accounts| accounts.remove(key.account(), had));
     Ok(Done { changed: true, unheld, swept: 1, ..Done::default() })
 }
 
-fn sweep(tables: &mut Tables<'_>, accounts: &mut Accounts, now: Times) -> Result<Done, Error> {
+fn sweep(tables: &mut Tables<'_>, accounts: &Shared, now: Times) -> Result<Done, Error> {
     let due = tables.due(now.sure, SWEPT_MAX)?;
     // It keeps the time, so there is always something to write.
     let mut done = Done { changed: true, has_more: due.len() == SWEPT_MAX, ..Done::default() };

@@ -1,8 +1,10 @@
-//! Who holds how much, as plain arithmetic: no clock, no disk.
+//! Who holds how much, as plain arithmetic: no clock, no disk. It never waits for the turns that it keeps for an account.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use super::Error;
 
@@ -12,7 +14,17 @@ pub(super) struct Limits {
     pub(super) invocations: usize,
     /// Of these, by one account.
     pub(super) of_account: usize,
+    /// Files of one account that are received at once.
+    pub(super) receivers_of_account: usize,
     pub(super) bytes: u64,
+}
+
+/// What an account has that has entered.
+#[derive(Debug)]
+struct Account {
+    invocations: usize,
+    /// Its turns to receive a file.
+    receivers: Arc<Semaphore>,
 }
 
 /// What is held.
@@ -21,7 +33,7 @@ pub(super) struct Ledger {
     limits: Limits,
     invocations: usize,
     /// Only accounts that have some.
-    of_accounts: HashMap<Arc<str>, usize>,
+    of_accounts: HashMap<Arc<str>, Account>,
     bytes: u64,
 }
 
@@ -30,18 +42,23 @@ impl Ledger {
         Self { limits, invocations: 0, of_accounts: HashMap::new(), bytes: 0 }
     }
 
-    /// One more invocation of an account.
-    pub(super) fn enter(&mut self, account: &Arc<str>) -> Result<(), Error> {
-        let of_account = self.of_accounts.get(account).copied().unwrap_or(0);
-        if of_account >= self.limits.of_account {
+    /// One more invocation of an account. Gives the turns of its account to receive a file.
+    pub(super) fn enter(&mut self, account: &Arc<str>) -> Result<Arc<Semaphore>, Error> {
+        let has = self.of_accounts.get(account).map_or(0, |has| has.invocations);
+        if has >= self.limits.of_account {
             return Err(Error::AccountBusy(self.limits.of_account));
         }
         if self.invocations >= self.limits.invocations {
             return Err(Error::Busy(self.limits.invocations));
         }
         self.invocations += 1;
-        self.of_accounts.insert(Arc::clone(account), of_account + 1);
-        Ok(())
+        let receivers = self.limits.receivers_of_account;
+        let has = self
+            .of_accounts
+            .entry(Arc::clone(account))
+            .or_insert_with(|| Account { invocations: 0, receivers: Arc::new(Semaphore::new(receivers)) });
+        has.invocations += 1;
+        Ok(Arc::clone(&has.receivers))
     }
 
     /// More bytes for one that has entered.
@@ -61,8 +78,8 @@ impl Ledger {
         self.invocations -= 1;
         self.bytes -= bytes;
         if let Entry::Occupied(mut left) = self.of_accounts.entry(Arc::clone(account)) {
-            *left.get_mut() -= 1;
-            if *left.get() == 0 {
+            left.get_mut().invocations -= 1;
+            if left.get().invocations == 0 {
                 left.remove();
             }
         }
@@ -80,7 +97,7 @@ mod tests {
     use super::*;
 
     fn ledger() -> Ledger {
-        Ledger::new(Limits { invocations: 3, of_account: 2, bytes: 100 })
+        Ledger::new(Limits { invocations: 3, of_account: 2, receivers_of_account: 1, bytes: 100 })
     }
 
     #[test]
@@ -112,6 +129,15 @@ mod tests {
             ledger.leave(account, 0);
         }
         assert!(ledger.of_accounts.is_empty(), "who has none is forgotten");
+    }
+
+    #[test]
+    fn the_invocations_of_an_account_share_its_turns() {
+        let (mut ledger, acme, beta) = (ledger(), Arc::from("acme"), Arc::from("beta"));
+        let first = ledger.enter(&acme).unwrap();
+        let _turn = first.try_acquire().unwrap();
+        assert!(ledger.enter(&acme).unwrap().try_acquire().is_err());
+        assert!(ledger.enter(&beta).unwrap().try_acquire().is_ok());
     }
 
     #[test]

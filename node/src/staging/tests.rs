@@ -171,6 +171,30 @@ async fn sources_elsewhere_that_send_nothing_do_not_hold_up_what_is_here() {
     finish(stage).await;
 }
 
+#[tokio::test]
+async fn an_account_whose_sources_send_nothing_leaves_turns_to_others() {
+    let stage = Stage::with(Config { receivers_max: 4, ..Config::default() });
+    let enter = async |account| {
+        let mut invocation = stage.staging.enter(account, 8).unwrap();
+        invocation.open(50).await.unwrap();
+        invocation
+    };
+    let (one, two, other) = (enter("acme").await, enter("acme").await, enter("other").await);
+    let far = |bytes| Content { origin: Origin::Elsewhere, ..content(bytes) };
+    let slow = || stream::pending::<Result<Bytes, io::Error>>();
+    let of = [&one, &two].repeat(4);
+    let mut waiting: Vec<_> = of.into_iter().map(|of| Box::pin(of.add(far(b"late"), slow()))).collect();
+    for add in &mut waiting {
+        assert!(poll!(add).is_pending());
+    }
+    soon(other.add(far(b"quick"), pieces(b"quick"))).await.unwrap();
+    // All its turns are given back.
+    drop(waiting);
+    soon(one.add(far(b"quick"), pieces(b"quick"))).await.unwrap();
+    drop((one, two, other));
+    finish(stage).await;
+}
+
 /// At a stop everything that was let go is gone.
 async fn finish(stage: Stage) {
     let Stage { folder, tasks, staging } = stage;

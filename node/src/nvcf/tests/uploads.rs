@@ -104,3 +104,50 @@ async fn what_is_held_and_what_was_refused_is_counted() {
         "nvcf_uploads_refused_total{reason=\"expired\"} 1",
     ]);
 }
+
+#[tokio::test]
+async fn an_account_at_its_limit_is_refused_before_its_body_is_read() {
+    let config = Config { account_bytes_max: 100, ..Config::default() };
+    let node = Member::start_with(&[], config);
+    let (_, ticket) = node.create("acme").await;
+    let begin = |ticket, length| node.nvcf.begin(node.nvcf.admit(ticket).unwrap(), length);
+    let first = node.store("acme", &content(1, 100)).await;
+    assert!(matches!(begin(&ticket, Some(1)), Err(Error::TooManyBytes(100))));
+    let mut unsized_ = begin(&ticket, None).unwrap();
+    let written = unsized_.write(content(2, 1).into()).await;
+    assert!(matches!(written, Err(Error::TooManyBytes(100))), "{written:?}");
+    drop(unsized_);
+    let (_, other) = node.create("other").await;
+    assert!(begin(&other, Some(100)).is_ok(), "another account has its own");
+    node.nvcf.delete("acme", first).await.unwrap();
+    assert!(begin(&ticket, Some(100)).is_ok());
+    assert_eq!(node.blobs_left().await, 0);
+}
+
+#[tokio::test]
+async fn of_uploads_at_the_same_time_only_what_fits_goes_on() {
+    let config = Config { account_bytes_max: 100, ..Config::default() };
+    let node = Member::start_with(&[], config);
+    let begin = |ticket, length| node.nvcf.begin(node.nvcf.admit(ticket).unwrap(), length);
+    let mut tickets = Vec::new();
+    for _ in 0..4 {
+        tickets.push(node.create("acme").await.1);
+    }
+    let mut first = begin(&tickets[0], Some(60)).unwrap();
+    assert!(matches!(begin(&tickets[1], Some(41)), Err(Error::TooManyBytes(100))));
+    let again = begin(&tickets[0], Some(60)).expect("one that hangs does not stand in its own way");
+    // Without a length what has come counts.
+    let mut second = begin(&tickets[1], None).unwrap();
+    second.write(content(2, 30).into()).await.unwrap();
+    assert!(matches!(begin(&tickets[2], Some(11)), Err(Error::TooManyBytes(100))));
+    let third = begin(&tickets[2], Some(10)).unwrap();
+    assert!(matches!(second.write(content(3, 1).into()).await, Err(Error::TooManyBytes(100))));
+    // What is stored counts once, also beside its other upload.
+    first.write(content(1, 60).into()).await.unwrap();
+    first.finish().await.unwrap();
+    drop((second, third));
+    let rest = begin(&tickets[3], Some(40)).unwrap();
+    assert!(matches!(begin(&tickets[2], Some(1)), Err(Error::TooManyBytes(100))));
+    drop((again, rest));
+    begin(&tickets[2], Some(40)).unwrap();
+}

@@ -24,12 +24,12 @@ impl Kit {
         store.update(Sync::Now, tables::create).unwrap();
         disk.record();
         let quota = Quota { waiting_max: 4, assets_max: 6, bytes_max: 10 };
-        let (accounts, metrics) = (Accounts::new(quota), Metrics::default());
+        let (accounts, metrics) = (Shared::new(Accounts::new(quota)), Metrics::default());
         Self { disk, writer: Writer { store, accounts, metrics } }
     }
 
     /// Has a batch written; gives the answers, and how often the disk was synced.
-    fn commit(&mut self, changes: Vec<Change>, now: Times) -> (Vec<Result<Done, Error>>, usize) {
+    fn commit(&self, changes: Vec<Change>, now: Times) -> (Vec<Result<Done, Error>>, usize) {
         let syncs = || {
             let events = self.disk.events();
             events.into_iter().filter(|event| matches!(event, Event::Sync)).count()
@@ -71,7 +71,7 @@ fn delete(id: u128) -> Change {
 
 #[tokio::test]
 async fn a_full_disk_refuses_what_grows_and_nothing_beside_it() {
-    let mut kit = Kit::new();
+    let kit = Kit::new();
     kit.commit((1..=4).map(create).collect(), MADE);
     kit.commit(vec![finish(1, b"x"), finish(2, b"y")], MADE);
     kit.fill_disk(true);
@@ -83,14 +83,17 @@ async fn a_full_disk_refuses_what_grows_and_nothing_beside_it() {
     assert_eq!(answers[1].as_ref().unwrap().unheld, [AssetId::of(b"x")]);
     assert_eq!(answers[3].as_ref().unwrap().swept, 2, "those that were never uploaded");
     assert_eq!(answers[4].as_ref().unwrap().unheld, [AssetId::of(b"y")]);
-    assert_eq!((lengths(&kit.writer.store), kit.writer.accounts.total()), ([0; 4], Holding::default()));
+    assert_eq!(
+        (lengths(&kit.writer.store), kit.writer.accounts.with(|all| all.total())),
+        ([0; 4], Holding::default())
+    );
     kit.fill_disk(false);
     assert!(kit.commit((1..=4).map(create).collect(), MADE).0.iter().all(Result::is_ok));
 }
 
 #[tokio::test]
 async fn what_changes_nothing_costs_no_sync() {
-    let mut kit = Kit::new();
+    let kit = Kit::new();
     let (_, syncs) = kit.commit(vec![create(1)], MADE);
     assert!(syncs > 0);
     kit.commit(vec![create(2), create(3), create(4), finish(1, b"x")], MADE);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use assetmesh_tests::{Connection, Container, Method, NodeOptions, NodeProcess, Request, wait_until};
+use assetmesh_tests::{
+    Connection, Container, Method, NodeOptions, NodeProcess, Request, Response, wait_until,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -151,11 +153,14 @@ fn an_asset_of_another_node_is_staged_where_it_is_needed() {
     let request = Beside::invocation(&cat).with_bearer(&there.token);
     // Until they have met, the asset is unknown.
     let mut client = Connection::open(other.process.address()).unwrap();
+    let question = Request::json(Method::Post, "/v2/nvcf/inputs", &json!({"assetIds": [cat]}));
+    let is_here = |answer: Response| answer.json().unwrap()["assets"][0]["isHere"].clone();
     let met = wait_until(Duration::from_secs(30), || {
-        let answer = there.call(&Request::json(Method::Post, "/v2/nvcf/inputs", &json!({"assetIds": [cat]})));
-        (answer.status == 200).then_some(())
+        let answer = there.call(&question);
+        (answer.status == 200).then(|| is_here(answer))
     });
-    assert!(met.is_some(), "{}", other.process.log());
+    assert_eq!(met, Some(json!(false)), "{}", other.process.log());
+    assert_eq!(is_here(acme.call(&question)), json!(true));
     client.send(&request).unwrap();
     let mut call = container.next().unwrap();
     assert_eq!(call.hashes().unwrap(), json!({&cat: hash(&content)}));
