@@ -24,6 +24,10 @@ pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) ->
     } else {
         format!("{sentence} ({number} {code})")
     };
+    if let Some(silent) = silent_nodes(&answer).filter(|_| status == StatusCode::NOT_FOUND) {
+        let told = format!("{told}; but {silent} did not answer, and may have it");
+        return Fault::new(Exit::Unreachable, printable(&told)).worth(Again::Lost);
+    }
     let fault = Fault::new(kind(status, code), printable(&told));
     match (status, retry_after(headers)) {
         (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(pause)) => {
@@ -43,6 +47,18 @@ fn sentence(answer: &Value, body: &[u8], status: StatusCode) -> String {
         "" => status.canonical_reason().unwrap_or("the node refused").to_owned(),
         page => page.chars().take(SENTENCE_CHARS_MAX).collect(),
     }
+}
+
+/// The nodes that an answer without a full search names.
+fn silent_nodes(answer: &Value) -> Option<String> {
+    let federation = answer.get("federation").filter(|federation| federation["complete"] == false)?;
+    let missing = federation["missing"].as_array().map_or(&[][..], Vec::as_slice);
+    let named = missing.iter().map(|node| match text(node, "name") {
+        "" => text(node, "assets_db_id"),
+        name => name,
+    });
+    let named: Vec<_> = named.collect();
+    Some(if named.is_empty() { "some node".to_owned() } else { named.join(", ") })
 }
 
 fn kind(status: StatusCode, code: &str) -> Exit {
@@ -93,6 +109,7 @@ fn root_cause(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
 
@@ -123,6 +140,21 @@ mod tests {
         assert_eq!(fault.to_string(), "<h1>\\u{1b}[31mBad</h1> (502)");
         let fault = of_answer(StatusCode::NOT_FOUND, &HeaderMap::new(), b"");
         assert_eq!(fault.to_string(), "Not Found (404)");
+    }
+
+    #[test]
+    fn what_a_silent_node_may_have_is_not_said_to_be_nowhere() {
+        let body = |complete: bool| {
+            let missing = json!([{"name": "n2", "assets_db_id": "i2"}, {"name": "", "assets_db_id": "i3"}]);
+            json!({"error": "No document found", "code": "not_found",
+                "federation": {"complete": complete, "missing": missing}})
+            .to_string()
+        };
+        let fault = |body: &str| of_answer(StatusCode::NOT_FOUND, &HeaderMap::new(), body.as_bytes());
+        let silent = fault(&body(false));
+        assert_eq!((silent.exit(), silent.again()), (Exit::Unreachable, Again::Lost));
+        assert!(silent.to_string().contains("n2, i3 did not answer"), "{silent}");
+        assert_eq!(fault(&body(true)).exit(), Exit::NotFound);
     }
 
     #[test]

@@ -78,6 +78,12 @@ impl ApiError {
         Self::bad_request("header_mismatch", sentence)
     }
 
+    /// An upload says that its body is not the content as it is (400).
+    pub(crate) fn not_as_it_is(header: &str, what: &str) -> Self {
+        let sentence = format!("{header} says that the body is {what}: send the whole content as it is");
+        Self::bad_request("not_as_it_is", sentence)
+    }
+
     /// The answer as problem JSON.
     pub(crate) fn problem(&self, instance: &str) -> Response {
         let title = self.0.status.canonical_reason().unwrap_or("Error");

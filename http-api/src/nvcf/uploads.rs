@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::StreamExt;
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::schema::Uploading;
@@ -54,6 +54,13 @@ fn admit(app: &App, uri: &Uri) -> Result<Slot, ApiError> {
 }
 
 fn check_headers(slot: &Slot, headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(ApiError::not_as_it_is("Content-Range", "a part of the content"));
+    }
+    let is_framed = |encoding: &HeaderValue| encoding.as_bytes().starts_with(b"aws-chunked");
+    if headers.get_all(CONTENT_ENCODING).iter().any(is_framed) {
+        return Err(ApiError::not_as_it_is("Content-Encoding: aws-chunked", "signed chunks"));
+    }
     if one(headers, &CONTENT_TYPE) != Some(slot.content_type().as_bytes()) {
         return Err(ApiError::header_mismatch("Content-Type", slot.content_type()));
     }

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::index;
@@ -25,6 +26,8 @@ const ROW_BYTES_PER_BYTE: usize = 4;
 pub(super) struct Fresh {
     /// `None` while it is not known which keys `index-1` lacks.
     segments: RwLock<Option<Segments>>,
+    /// Rows that could not be read when their keys were made: no index has them.
+    unread: AtomicU64,
 }
 
 /// The segments at one moment. At most two: one that is being merged, and the one that grows.
@@ -34,6 +37,16 @@ impl Fresh {
     /// The segments of this moment; `None` if `index-1` and they together may lack keys.
     pub(super) fn look(&self) -> Option<Segments> {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Rows whose keys are neither here nor in `index-1`, because they could not be read.
+    pub(super) fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Acquire)
+    }
+
+    /// Notes how many these are. Called before the segments of the other rows are shown.
+    pub(super) fn note_unread(&self, rows: u64) {
+        self.unread.store(rows, Ordering::Release);
     }
 
     /// Lets readers see other segments from now on.

@@ -61,6 +61,8 @@ pub(super) struct Ledger {
     active: Arc<Segment>,
     /// What is true when the transaction is committed.
     pending: Option<Pending>,
+    /// Rows that could not be read when the book was made: their keys are nowhere.
+    unread: u64,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,13 @@ impl Ledger {
             frozen: None,
             active: Arc::default(),
             pending: None,
+            unread: 0,
         }
+    }
+
+    /// Rows without keys, of which the file must tell once they count as merged.
+    pub(super) const fn unread(&self) -> u64 {
+        self.unread
     }
 
     /// Reads the rows anew if the book may not fit them. Returns the session of the store that it fits.
@@ -94,6 +102,8 @@ impl Ledger {
             self.merged = found.merged;
             self.frozen = (self.merged.rows < self.merged.until).then(|| Arc::new(found.frozen));
             self.active = Arc::new(found.active);
+            self.unread = found.unread;
+            self.fresh.note_unread(found.unread);
             self.freeze_if_full(found.next);
             self.show();
             self.session = Some(session);
@@ -190,6 +200,8 @@ struct Unmerged {
     next: u64,
     frozen: Segment,
     active: Segment,
+    /// Rows that cannot be read: nobody knows what keys they have.
+    unread: u64,
 }
 
 impl Unmerged {
@@ -198,28 +210,30 @@ impl Unmerged {
         let (merged, next) = (view.merged()?, view.numbering()?.0);
         let until = merged.until.clamp(merged.rows, next.max(merged.rows));
         let read = |rows| storage::guard(|| missing(view, &merged, rows));
-        let (frozen, active) = std::thread::scope(|scope| {
+        let ((frozen, lost), (active, more)) = std::thread::scope(|scope| {
             let frozen = scope.spawn(|| read(merged.rows..until));
             let active = read(until..next.max(until));
             let damage = |_| Error::Damaged("a page of the newest rows".to_owned());
             Ok::<_, Error>((frozen.join().map_err(damage)??, active?))
         })?;
-        Ok(Self { merged, next, frozen, active })
+        Ok(Self { merged, next, frozen, active, unread: lost + more })
     }
 }
 
-/// The keys of some rows that `index-1` lacks.
-fn missing(view: &View, merged: &Merged, rows: Range<u64>) -> Result<Segment, Error> {
-    let (mut missing, mut row_bytes) = (Vec::new(), 0);
-    // A damaged row is not served, so that nobody misses its keys.
-    view.scan(rows, |number, bytes| {
-        let Ok((_, description)) = tables::description(number, bytes) else { return Ok(true) };
+/// The keys of some rows that `index-1` lacks, and how many of these rows cannot be read.
+fn missing(view: &View, merged: &Merged, rows: Range<u64>) -> Result<(Segment, u64), Error> {
+    let (mut missing, mut row_bytes, mut unread) = (Vec::new(), 0, 0);
+    let lost = view.scan(rows, |number, bytes| {
+        let Ok((_, description)) = tables::description(number, bytes) else {
+            unread += 1;
+            return Ok(true);
+        };
         let keys = index::keys(number, description).into_iter();
         missing.extend(keys.filter(|key| !merged.holds(number, key)).map(Vec::into_boxed_slice));
         row_bytes += bytes.len();
         Ok(true)
     })?;
-    Ok(Segment::holding(missing, row_bytes))
+    Ok((Segment::holding(missing, row_bytes), unread + lost))
 }
 
 #[cfg(test)]

@@ -189,6 +189,7 @@ impl Catalog {
         while let Some(first) = next.take() {
             let plan = plan::choose(&need, &Lengths::of(snapshot, first, &is_late)?, keys_max)?;
             tracing::debug!(?plan, first, "query planned");
+            selection.damaged = selection.damaged.max(snapshot.out_of_reach(&plan)?);
             match &plan {
                 Plan::Empty => {}
                 Plan::Scan => {

@@ -35,6 +35,8 @@ const MERGED: TableDefinition<'static, (), MergedAt> = TableDefinition::new("ind
 /// Named counters; `next_row` is the number that the next row gets.
 const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters-1");
 const NEXT_ROW: &str = "next_row";
+/// Rows that could not be read when their keys were to be merged: a query by the index does not meet them.
+const UNINDEXED: &str = "unindexed";
 
 impl From<redb::StorageError> for Error {
     fn from(error: redb::StorageError) -> Self {

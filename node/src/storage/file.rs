@@ -1,7 +1,8 @@
 //! Taking a file: lock it, make it if absent, look before the library may write, check it whole.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(super) fn hold(path: &Path, kind: &str, format: u32) -> Result<FileDisk, Ope
         drop(file);
         return lock(path, OpenOptions::new().read(true).write(true)).map(FileDisk);
     }
+    // What it will hold may be private to an account, and containers find their way through its folder.
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(|error| failed(&draft, error))?;
     file.set_len(0).map_err(|error| failed(&draft, error))?;
     let disk: Arc<FileDisk> = Arc::new(FileDisk(file));
     let shared: Arc<dyn Disk> = Arc::<FileDisk>::clone(&disk);

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -114,6 +115,7 @@ fn a_draft_left_by_a_crash_is_made_anew() {
     fs::write(path.with_extension("redb.new"), b"half").unwrap();
     put(&open(&path).unwrap(), Sync::Now, 1, b"one").unwrap();
     assert!(!path.with_extension("redb.new").exists());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "nobody else reads it");
 }
 
 #[test]

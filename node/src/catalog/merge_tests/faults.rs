@@ -134,3 +134,34 @@ async fn after_a_full_disk_memory_and_disk_fit() {
     through(&Below::new(), |disk, nth| disk.fail_writes(nth, io::ErrorKind::StorageFull)).await;
     through(&Below::new(), |disk, nth| disk.fill_up(nth)).await;
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_at_the_start_is_missed_by_the_index_and_never_in_silence() {
+    let (below, disk) = (Below::new(), TestDisk::made(KIND, FORMAT));
+    let kit = below.on(&disk).unwrap();
+    for at in 0..10 {
+        kit.create(&format!("n{at:04}"), (1, at)).await.unwrap();
+    }
+    let by_index = json!({"asset_metadata.group": 1});
+    let page = kit.catalog.query(query(&by_index, 100, None)).await.unwrap();
+    assert_eq!((page.rows.len(), page.gap), (10, None));
+    kit.catalog.damage(page.rows[9].record);
+    kit.stop().await;
+
+    let kit = below.on(&disk).unwrap();
+    let page = kit.catalog.query(query(&by_index, 100, None)).await.unwrap();
+    assert_eq!((page.rows.len(), page.gap), (9, Some(Gap::DamagedRows(1))));
+    // Its place in the index is passed.
+    for at in 10..200 {
+        kit.create(&format!("n{at:04}"), (2, at)).await.unwrap();
+    }
+    assert!(kit.merged().rows > 10);
+    kit.stop().await;
+
+    let kit = below.on(&disk).unwrap();
+    let page = kit.catalog.query(query(&by_index, 100, None)).await.unwrap();
+    assert_eq!((page.rows.len(), page.gap), (9, Some(Gap::DamagedRows(1))));
+    let by_uri = kit.catalog.query(query(&json!({"asset_uri": "n0001:1-t"}), 100, None)).await.unwrap();
+    assert_eq!((by_uri.rows.len(), by_uri.gap), (1, None));
+    kit.stop().await;
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::View;
 use crate::catalog::fresh::{self, Fresh, Segment, Segments};
-use crate::catalog::plan::{Postings, Source};
+use crate::catalog::plan::{Plan, Postings, Source};
 use crate::catalog::{Error, index};
 use crate::storage::{self, Store, StoreError};
 
@@ -18,6 +18,7 @@ const KEYS_PER_TICK: u64 = if cfg!(test) { 4 } else { 1024 };
 pub(in crate::catalog) struct Snapshot {
     pub(in crate::catalog) view: View,
     fresh: Option<Segments>,
+    unread: u64,
 }
 
 impl Snapshot {
@@ -35,8 +36,21 @@ impl Snapshot {
     ) -> Result<Self, Error> {
         let transaction = store.read()?;
         let view = storage::guard(|| View::open(&transaction))?;
+        let unread = fresh.unread();
         let fresh = before.zip(fresh.look()).map(|(before, after)| fresh::joined(before, after));
-        Ok(Self { view, fresh })
+        Ok(Self { view, fresh, unread })
+    }
+
+    /// Rows that the keys of these sources may have, and that no index leads to, because they cannot be read.
+    pub(in crate::catalog) fn out_of_reach(&self, plan: &Plan) -> Result<u64, StoreError> {
+        let by_keys = match plan {
+            Plan::Empty | Plan::Scan => false,
+            Plan::Stream(_) => true,
+            Plan::Gather(sources) => {
+                sources.iter().any(|source| matches!(source, Source::Run(_) | Source::Range(..)))
+            }
+        };
+        if by_keys { Ok(self.unread.max(self.view.unindexed()?)) } else { Ok(0) }
     }
 
     /// Calls `visit` with each row of one run of index keys from row `first` on, in row order.

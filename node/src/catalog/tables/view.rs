@@ -7,7 +7,8 @@ use assetmesh_protocol::ids::{AssetId, RecordId};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableError};
 
 use super::{
-    ASSETS, COUNTERS, HOLDERS, INDEX, MERGED, MergedAt, NEXT_ROW, Row, URIS, decode, fetch, find, is_held,
+    ASSETS, COUNTERS, HOLDERS, INDEX, MERGED, MergedAt, NEXT_ROW, Row, UNINDEXED, URIS, decode, fetch, find,
+    is_held,
 };
 use crate::catalog::merge::Merged;
 use crate::catalog::{Error, row};
@@ -63,6 +64,11 @@ impl View {
         };
         let after_last = last.as_ref().map_or(0, |(number, _)| number + 1);
         Ok((counted.max(after_last), last.and_then(|(_, record)| record)))
+    }
+
+    /// Rows that count as merged and have no keys, because they could not be read then.
+    pub(in crate::catalog) fn unindexed(&self) -> Result<u64, StoreError> {
+        Ok(self.counters.get(UNINDEXED)?.map_or(0, |rows| rows.value()))
     }
 
     /// How far the index on disk has got.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use assetmesh_protocol::ids::AssetId;
-use redb::{Table, WriteTransaction};
+use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
-    ASSETS, COUNTERS, HOLDERS, INDEX, MERGED, MergedAt, NEXT_ROW, Row, URIS, find, find_uri, is_held,
+    ASSETS, COUNTERS, HOLDERS, INDEX, MERGED, MergedAt, NEXT_ROW, Row, UNINDEXED, URIS, find, find_uri,
+    is_held,
 };
 use crate::catalog::merge::{Ledger, Merged};
 use crate::catalog::{Error, index, row};
@@ -129,6 +130,10 @@ impl<'t> Tables<'t> {
         let Merged { rows, until, last } = ledger.merged();
         self.merged.insert((), (*rows, *until, last.as_slice()))?;
         self.counters.insert(NEXT_ROW, next)?;
+        if ledger.unread() > 0 {
+            let noted = self.counters.get(UNINDEXED)?.map_or(0, |rows| rows.value());
+            self.counters.insert(UNINDEXED, noted.max(ledger.unread()))?;
+        }
         Ok(())
     }
 }

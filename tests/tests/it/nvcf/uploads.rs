@@ -151,6 +151,12 @@ fn both_headers_must_be_as_announced() {
         assert_eq!(xml(&answer, 400), "SignatureDoesNotMatch", "{headers:?}");
         assert!(!answer.text().contains("<1>"), "{}", answer.text());
     }
+    let announced = [kind, (DESCRIPTION, "Kätzchen <1>")];
+    for other in [("Content-Range", "bytes 0-6/20"), ("Content-Encoding", "aws-chunked,gzip")] {
+        let answer = acme.api.call(&upload(&[&announced[..], &[other]].concat())).unwrap();
+        assert_eq!(xml(&answer, 400), "InvalidRequest", "{other:?}");
+        assert!(answer.text().contains(other.0), "{}", answer.text());
+    }
     assert!(acme.ids().is_empty());
     let good =
         [kind, (DESCRIPTION, "Kätzchen <1>"), ("x-amz-acl", "private"), ("Authorization", "Basic eDp5")];
