@@ -22,9 +22,8 @@ const LOOKS: u32 = 60;
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// Lines of a node's log that are shown after a violation.
 const COMPLAINTS_SHOWN: usize = 12;
-/// Memory that a node may keep beyond what it had idle: what transfers may hold at once (128 MiB together), which the
-/// allocator does not give back, and what their streams and threads need.
-const KEPT_BYTES_MAX: u64 = 192 << 20;
+/// Memory that a node may keep beyond what it had: what its allocator does not give back.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
 /// Memory that it may gain between the first quarter and the end: what leaks goes on growing.
 const GAINED_BYTES_MAX: u64 = 32 << 20;
 /// Files and tasks that come and go with connections between nodes.
@@ -312,7 +311,7 @@ mod tests {
         assert!(
             leaks("asker", &small, &Size { resident: 90 << 20, files: 31, tasks: 44, ..small }).is_empty()
         );
-        let large = Size { resident: 250 << 20, files: 230, threads: 9, tasks: 440, streams: 1 };
+        let large = Size { resident: 150 << 20, files: 230, threads: 9, tasks: 440, streams: 1 };
         assert_eq!(leaks("asker", &small, &large).len(), 4);
     }
 }
