@@ -225,6 +225,7 @@ async fn an_owner_that_cannot_be_reached_changes_nothing() {
     let (hub, nodes) = mesh::<2>();
     nodes[0].named("own-1").await;
     nodes[1].agrees_with(&nodes[0]).await;
+    nodes[1].until("its own record", |registry| registry.members().len() == 2).await;
     hub.cut(&[node(1)], &[node(2)]);
     let before = nodes[1].registry.digest();
     let error = nodes[1].registry.delete(&id("own-1")).await.unwrap_err();
@@ -319,6 +320,7 @@ async fn an_owner_that_answers_with_something_else_is_not_believed() {
     let ((syncs, _compared), (forwards, mut asked)) = (mpsc::channel(9), mpsc::channel(9));
     Fake::new(&hub, node(9)).attach(Inlets { gossip, links, syncs, forwards });
     hub.link_all();
+    one.until("its own record", |registry| registry.members().len() == 1).await;
     let theirs =
         Record { issued_ms: actor::now_ms(), payload: Payload::Entry(entry("x")), ..blank(9, "theirs") };
     let theirs = test_kit::sign_at(9, theirs).envelope().encode();
