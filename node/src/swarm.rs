@@ -7,10 +7,12 @@ mod behaviour;
 mod busy;
 mod crowd;
 mod exchange;
+mod gathered;
 mod limits;
 mod metrics;
 mod network_key;
 mod peers;
+mod security;
 mod state;
 mod streams;
 #[cfg(test)]

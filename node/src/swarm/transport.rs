@@ -1,5 +1,5 @@
-//! How bytes reach a peer: TCP, the network key if there is one, noise, yamux. Every byte is counted, and each dial
-//! takes a port of its own.
+//! How bytes reach a peer: TCP, the network key if there is one, TLS or noise, yamux. Every byte is counted, and each
+//! dial takes a port of its own.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
@@ -14,12 +14,13 @@ use libp2p::core::transport::{
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PnetError, PnetOutput};
-use libp2p::{Multiaddr, PeerId, dns, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, dns, tcp, yamux};
 use prometheus_client::metrics::counter::Counter;
 
 use super::limits;
 use super::metrics::Metrics;
 use super::network_key::NetworkKey;
+use super::security::{Security, SecurityError};
 
 /// What carries all connections.
 pub(super) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
@@ -27,13 +28,13 @@ pub(super) type Carrier = Boxed<(PeerId, StreamMuxerBox)>;
 /// Builds the transport.
 ///
 /// # Errors
-/// When the key pair cannot be used for noise.
+/// When the key pair cannot be used.
 pub(super) fn build(
     keypair: &Keypair,
     network_key: Option<NetworkKey>,
     metrics: &Metrics,
-) -> Result<Carrier, noise::Error> {
-    let noise = noise::Config::new(keypair)?;
+) -> Result<Carrier, SecurityError> {
+    let security = Security::new(keypair)?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(limits::STREAMS_PER_CONNECTION_MAX);
     let (bytes_in, bytes_out) = metrics.bandwidth();
@@ -41,7 +42,7 @@ pub(super) fn build(
         .map(move |stream, _| Counted { stream, bytes_in: bytes_in.clone(), bytes_out: bytes_out.clone() })
         .and_then(move |stream, _| closed_by(network_key, stream))
         .upgrade(Version::V1)
-        .authenticate(noise)
+        .authenticate(security)
         .multiplex(yamux)
         .timeout(limits::HANDSHAKE_WITHIN);
     Ok(carrier.boxed())
@@ -49,7 +50,7 @@ pub(super) fn build(
 
 type Tcp = tcp::tokio::Transport;
 
-/// Encrypts with the network key first, so that nobody without it gets as far as noise.
+/// Encrypts with the network key first, so that nobody without it gets as far as a handshake.
 async fn closed_by<S>(
     network_key: Option<NetworkKey>,
     stream: S,

@@ -72,7 +72,7 @@ impl Blueprint {
     pub(super) fn build(&mut self) -> Result<Generation, StartError> {
         let setup = |part, reason| StartError::Setup { part, reason };
         let carrier = transport::build(&self.keypair, self.network_key, &self.metrics)
-            .map_err(|error| setup("noise", error.to_string()))?;
+            .map_err(|error| setup("security", error.to_string()))?;
         let key = self.keypair.public();
         let behaviour = Behaviour::new(&key, &self.names, self.mdns)
             .map_err(|(part, reason)| StartError::Setup { part, reason })?;
