@@ -70,7 +70,10 @@ pub struct Config {
     pub buffer_bytes_each: u64,
     /// Bytes that transfers may hold together before new ones are given less. 128 MiB.
     pub buffer_bytes_max: u64,
-    /// Transfers at once. 256: with 2 MiB each they stay below a GiB.
+    /// Bytes that one transfer may hold however many there are. 768 KiB: what 200 have had stays with the allocator, and
+    /// more did not make them faster.
+    pub buffer_bytes_min: u64,
+    /// Transfers at once. 256: in the end they have 192 MiB.
     pub transfers_max: usize,
     /// Searches at once. 1024: each is a question to every member.
     pub searches_max: usize,
@@ -84,6 +87,7 @@ impl Default for Config {
             stall_after: Duration::from_secs(10),
             buffer_bytes_each: 32 << 20,
             buffer_bytes_max: 128 << 20,
+            buffer_bytes_min: 768 << 10,
             transfers_max: 256,
             searches_max: 1024,
         }

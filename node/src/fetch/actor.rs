@@ -21,6 +21,8 @@ use crate::blobs::tree::GROUP_BYTES;
 
 /// Ranges of one transfer that are asked for at once.
 const JOBS_MAX: u64 = 4;
+/// The same where many share the memory: two, so that one comes while the other is asked for.
+const CROWDED_JOBS_MAX: u64 = 2;
 /// How long what a search has found is taken for true.
 const FOUND_FOR: Duration = Duration::from_secs(2);
 
@@ -135,11 +137,38 @@ fn goes_on(search: &watch::Receiver<Search>) -> bool {
     search.has_changed().is_ok() && !search.borrow().is_over
 }
 
-/// Shares memory out: a quarter is what was taken already, the rest the window. Many transfers have less each.
+/// Shares memory out: part is what was taken already, the rest the window. Many transfers have less each, and then fewer
+/// ranges at once: what keeps a link busy is all of them together.
 fn plan(config: &Config, others: usize) -> (Plan, u64) {
     let share = config.buffer_bytes_max / (others as u64 + 1);
-    let share = share.clamp(config.buffer_bytes_each.min(2 << 20), config.buffer_bytes_each);
-    let history = share / 4;
-    let range = ((share - history) / JOBS_MAX).next_multiple_of(GROUP_BYTES as u64);
-    (Plan { range_bytes: range, window_bytes: JOBS_MAX * range, jobs_max: JOBS_MAX as usize }, history)
+    let share = share.clamp(config.buffer_bytes_min, config.buffer_bytes_each);
+    let is_crowded = share < config.buffer_bytes_each / 4;
+    let (jobs, parts) = if is_crowded { (CROWDED_JOBS_MAX, 8) } else { (JOBS_MAX, 4) };
+    let history = share / parts;
+    let range = ((share - history) / jobs).next_multiple_of(GROUP_BYTES as u64);
+    (Plan { range_bytes: range, window_bytes: jobs * range, jobs_max: jobs as usize }, history)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_transfers_the_less_each_may_hold() {
+        let config = Config::default();
+        let held = |others| {
+            let (plan, history) = plan(&config, others);
+            assert_eq!(plan.window_bytes, plan.range_bytes * plan.jobs_max as u64);
+            assert!(plan.range_bytes.is_multiple_of(GROUP_BYTES as u64) && plan.range_bytes > 0);
+            (plan.window_bytes + history, plan.jobs_max)
+        };
+        // A range ends with a group.
+        let rounded = 4 * GROUP_BYTES as u64;
+        assert!((config.buffer_bytes_each..config.buffer_bytes_each + rounded).contains(&held(0).0));
+        assert_eq!(held(0).1, 4);
+        for others in 1..config.transfers_max {
+            assert!(held(others).0 <= held(others - 1).0 && held(others).1 <= held(others - 1).1, "{others}");
+        }
+        assert!(held(config.transfers_max - 1).0 < config.buffer_bytes_min + rounded);
+    }
 }
