@@ -4,7 +4,8 @@
 //! file knows only `meta`, which says what a file holds.
 //!
 //! **Invariant:** a file that is refused is left as it was, to the byte and the modification time.
-//! **Invariant:** no page reaches the database library that differs from what it once wrote.
+//! **Invariant:** no page reaches the database library that differs from what it once wrote, but for leaves of values that
+//! prove themselves (`storage/leaf.rs`).
 //! **Invariant:** every durable commit is a two-phase commit. So after a failed sync the file still names
 //! only pages that an earlier sync made durable, and opening it anew, which itself writes and syncs the
 //! header, is safe. A failed sync is never repeated.
@@ -26,6 +27,7 @@ mod file;
 mod guard;
 mod header;
 mod held;
+mod leaf;
 mod mend;
 mod sums;
 
@@ -34,6 +36,7 @@ pub use file::{Integrity, verify};
 
 pub(crate) use disk::Space;
 pub(crate) use guard::guard;
+pub(crate) use leaf::self_proving;
 
 /// What a file holds: rows `kind` and `format`.
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");

@@ -96,7 +96,6 @@ impl Damage {
 /// Reads one blob whole. One that was removed meanwhile is no damage.
 pub(super) fn check(shared: &Arc<Shared>, id: AssetId, verified: &mut Verified) -> Result<(), Error> {
     let Some(blob) = Blob::open(shared, id)? else { return Ok(()) };
-    verified.blobs += 1;
     let size = blob.size();
     if size == 0 && id != AssetId::of(b"") {
         return Err(Error::Damaged { id, offset: 0 });
@@ -105,6 +104,7 @@ pub(super) fn check(shared: &Arc<Shared>, id: AssetId, verified: &mut Verified) 
     while let Some(bytes) = reader.next() {
         verified.bytes += bytes?.len() as u64;
     }
+    verified.blobs += 1;
     Ok(())
 }
 

@@ -5,13 +5,16 @@ use std::ops::RangeBounds;
 
 use assetmesh_protocol::ids::AssetId;
 use bytes::Bytes;
-use redb::{OwnedAccessGuard, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Key, OwnedAccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
 
 use super::backend::{Backend, BlobNumber, Change, Found, Place, piece_bytes, place_of_node};
 use super::cache::{Entry, room_of};
 use super::tree::Node;
 use super::{Error, Stats};
-use crate::storage::{Purpose, Store, StoreError, Sync};
+use crate::storage::{Purpose, Store, StoreError, Sync, self_proving};
 use cached::CACHED;
 
 mod cached;
@@ -95,8 +98,10 @@ impl Backend for Tables {
 
     fn find(&self, id: &AssetId) -> Result<Option<Found>, Error> {
         self.view(|transaction| {
-            if let Some(row) = transaction.open_table(SMALL)?.get(id.as_bytes())? {
-                let size = row.value().len() as u64;
+            let small = with_proving(transaction, SMALL, |small| {
+                Ok(small.get(id.as_bytes())?.map(|row| row.value().len() as u64))
+            })?;
+            if let Some(size) = small {
                 return Ok(Some(Found { size, place: Place::Small }));
             }
             let row = transaction.open_table(BLOBS)?.get(id.as_bytes())?;
@@ -106,23 +111,27 @@ impl Backend for Tables {
 
     fn small(&self, id: &AssetId) -> Result<Option<Bytes>, Error> {
         self.view(|transaction| {
-            let row = transaction.open_table(SMALL)?.get(id.as_bytes())?;
-            Ok(row.map(|row| Bytes::copy_from_slice(row.value())))
+            with_proving(transaction, SMALL, |small| {
+                Ok(small.get(id.as_bytes())?.map(|row| Bytes::copy_from_slice(row.value())))
+            })
         })
     }
 
     fn chunk(&self, number: BlobNumber, group: u32) -> Result<Option<(u32, Bytes)>, Error> {
         self.view(|transaction| {
             let range = (number.0, 0)..=(number.0, group);
-            let row = transaction.open_table(CHUNKS)?.range_owned(range)?.next_back().transpose()?;
-            Ok(row.map(|(key, bytes)| (key.value().1, Bytes::from_owner(Row(bytes)))))
+            with_proving(transaction, CHUNKS, |chunks| {
+                let row = chunks.range_owned(range)?.next_back().transpose()?;
+                Ok(row.map(|(key, bytes)| (key.value().1, Bytes::from_owner(Row(bytes)))))
+            })
         })
     }
 
     fn piece(&self, number: BlobNumber, index: u32) -> Result<Option<Bytes>, Error> {
         self.view(|transaction| {
-            let row = transaction.open_table(PIECES)?.get((number.0, index))?;
-            Ok(row.map(|row| Bytes::copy_from_slice(row.value())))
+            with_proving(transaction, PIECES, |pieces| {
+                Ok(pieces.get((number.0, index))?.map(|row| Bytes::copy_from_slice(row.value())))
+            })
         })
     }
 
@@ -138,11 +147,14 @@ impl Backend for Tables {
                 after.map_or(std::ops::Bound::Unbounded, |id| std::ops::Bound::Excluded(id.as_bytes()));
             let range = (from, std::ops::Bound::Unbounded);
             let mut found = Vec::new();
-            for row in transaction.open_table(SMALL)?.range::<&[u8; 32]>(range)?.take(limit) {
-                let (id, content) = row?;
-                let size = content.value().len() as u64;
-                found.push((AssetId::from_bytes(*id.value()), Found { size, place: Place::Small }));
-            }
+            with_proving(transaction, SMALL, |small| {
+                for row in small.range::<&[u8; 32]>(range)?.take(limit) {
+                    let (id, content) = row?;
+                    let size = content.value().len() as u64;
+                    found.push((AssetId::from_bytes(*id.value()), Found { size, place: Place::Small }));
+                }
+                Ok::<_, StoreError>(())
+            })?;
             for row in transaction.open_table(BLOBS)?.range::<&[u8; 32]>(range)?.take(limit) {
                 let (id, row) = row?;
                 found.push((AssetId::from_bytes(*id.value()), large(row.value())));
@@ -164,11 +176,11 @@ impl Backend for Tables {
         self.view(|transaction| {
             let mut lowest = None;
             for table in [CHUNKS, PIECES] {
-                let table = transaction.open_table(table)?;
-                if let Some(row) = table.range((from.0, 0)..)?.next() {
-                    let number = row?.0.value().0;
-                    lowest = Some(lowest.map_or(number, |other: u64| other.min(number)));
-                }
+                let first = with_proving(transaction, table, |table| {
+                    let row = table.range((from.0, 0)..)?.next().transpose()?;
+                    Ok(row.map(|(key, _)| key.value().0))
+                })?;
+                lowest = lowest.into_iter().chain(first).min();
             }
             Ok(lowest.map(BlobNumber))
         })
@@ -180,14 +192,25 @@ impl Backend for Tables {
 
     fn free_number(&self) -> Result<BlobNumber, Error> {
         self.view(|transaction| {
-            let chunks = transaction.open_table(CHUNKS)?.last()?.map(|(key, _)| key.value().0);
-            let pieces = transaction.open_table(PIECES)?.last()?.map(|(key, _)| key.value().0);
+            let last_of = |table: TableDefinition<'_, ChunkKey, &'static [u8]>| {
+                with_proving(transaction, table, |table| Ok(table.last()?.map(|(key, _)| key.value().0)))
+            };
+            let (chunks, pieces) = (last_of(CHUNKS)?, last_of(PIECES)?);
             let marks = transaction.open_table(UNFINISHED)?.last()?.map(|(key, _)| key.value());
             let kept = cached::read(transaction)?.into_iter().map(|(_, entry)| entry.number.0).max();
             let highest = [chunks, pieces, marks, kept].into_iter().flatten().max();
             Ok(BlobNumber(highest.map_or(0, |number| number + 1)))
         })
     }
+}
+
+/// Opens a table of values that prove themselves, and looks into it.
+fn with_proving<K: Key + 'static, T>(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, K, &'static [u8]>,
+    look: impl FnOnce(ReadOnlyTable<K, &'static [u8]>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    self_proving::<K, _>(|| look(transaction.open_table(table)?))
 }
 
 fn large((size, number): (u64, u64)) -> Found {
@@ -249,15 +272,15 @@ impl<'a> Writing<'a> {
             }
             Change::Chunk { number, first_group, bytes } => {
                 self.totals.taken += rounded(bytes.len());
+                let key = (number.0, *first_group);
                 // The one copy: from the upload's buffer into the page.
-                self.chunks
-                    .insert_reserve((number.0, *first_group), bytes.len())?
+                self_proving::<ChunkKey, _>(|| self.chunks.insert_reserve(key, bytes.len()))?
                     .as_mut()
                     .copy_from_slice(bytes);
             }
             Change::Piece { number, index, bytes } => {
                 self.totals.taken += rounded(bytes.len());
-                self.pieces.insert((number.0, *index), bytes.as_slice())?;
+                put(&mut self.pieces, (number.0, *index), bytes)?;
             }
             Change::Finish { number, id, size } => {
                 self.unfinished.remove(number.0)?;
@@ -266,15 +289,17 @@ impl<'a> Writing<'a> {
                 self.totals.bytes += *size as i64;
             }
             Change::Small { id, bytes } => {
-                self.small.insert(id.as_bytes(), &**bytes)?;
+                self_proving::<Id, _>(|| self.small.insert(id.as_bytes(), &**bytes).map(drop))?;
                 self.totals.blobs += 1;
                 self.totals.bytes += bytes.len() as i64;
                 self.totals.taken += bytes.len() as i64 + ROW_BYTES as i64;
             }
             Change::Forget { id } => self.forget(id)?,
-            Change::Nodes { number, total, nodes } => self.write_nodes(*number, *total, nodes)?,
+            Change::Nodes { number, total, nodes } => {
+                self_proving::<ChunkKey, _>(|| self.write_nodes(*number, *total, nodes))?;
+            }
             Change::Overwrite { number, first_group, bytes } => {
-                self.chunks.insert((number.0, *first_group), bytes.as_slice())?;
+                put(&mut self.chunks, (number.0, *first_group), bytes)?;
             }
             Change::Keep { id, entry } => cached::write(&mut self.cached, id, entry)?,
             Change::Drop { id, number } => {
@@ -309,7 +334,7 @@ impl<'a> Writing<'a> {
     }
 
     fn forget(&mut self, id: &AssetId) -> Result<(), StoreError> {
-        if let Some(content) = self.small.remove(id.as_bytes())? {
+        if let Some(content) = self_proving::<Id, _>(|| self.small.remove(id.as_bytes()))? {
             let len = content.value().len() as i64;
             self.totals.blobs -= 1;
             self.totals.bytes -= len;
@@ -328,7 +353,7 @@ impl<'a> Writing<'a> {
         let mut left = limit;
         for table in [&mut self.chunks, &mut self.pieces] {
             let range = (number.0, 0)..=(number.0, u32::MAX);
-            let (count, taken) = remove_some(table, range, left)?;
+            let (count, taken) = self_proving::<ChunkKey, _>(|| remove_some(table, range, left))?;
             left -= count;
             self.totals.taken -= taken;
         }
@@ -348,6 +373,14 @@ impl<'a> Writing<'a> {
         }
         Ok(())
     }
+}
+
+fn put(
+    table: &mut Table<'_, ChunkKey, &'static [u8]>,
+    key: ChunkKey,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    Ok(self_proving::<ChunkKey, _>(|| table.insert(key, bytes).map(drop))?)
 }
 
 /// Removes the first `limit` rows of a range. Returns their number and the room they took.

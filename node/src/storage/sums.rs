@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::disk::{Disk, Space};
-use super::mend;
+use super::{leaf, mend};
 
 /// The library's page, and the unit of the layout.
 pub(super) const PAGE: u64 = 4096;
@@ -159,6 +159,10 @@ impl Disk for Sums {
         }
         if self.mend(page, out, wanted) {
             self.note_mended(place_of(page));
+            return Ok(());
+        }
+        if leaf::is_usable(out) {
+            tracing::warn!(place = place_of(page), "a damaged page is used for what in it proves itself");
             return Ok(());
         }
         let text = format!("the page at byte {} of the file does not match its checksum", place_of(page));
