@@ -28,9 +28,14 @@ impl Layers<'_> {
         let size =
             |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, |ByteSize(bytes)| bytes));
         let count = |name, file, default| Ok(self.pick(None, name, file)?.map_or(default, NonZeroU64::get));
-        Ok(Config {
-            lifetime: span("ASSETMESH_NVCF_ASSET_LIFETIME", file.asset_lifetime, default.lifetime)?,
-            upload_within: span("ASSETMESH_NVCF_UPLOAD_WITHIN", file.upload_within, default.upload_within)?,
+        let lifetime = span("ASSETMESH_NVCF_ASSET_LIFETIME", file.asset_lifetime, default.lifetime)?;
+        let config = Config {
+            lifetime,
+            upload_within: span(
+                "ASSETMESH_NVCF_UPLOAD_WITHIN",
+                file.upload_within,
+                default.upload_within.min(lifetime),
+            )?,
             bytes_max: size("ASSETMESH_NVCF_ASSET_BYTES_MAX", file.asset_bytes_max, default.bytes_max)?,
             waiting_max: count("ASSETMESH_NVCF_WAITING_MAX", file.waiting_max, default.waiting_max)?,
             assets_max: count("ASSETMESH_NVCF_ASSETS_MAX", file.assets_max, default.assets_max)?,
@@ -39,6 +44,26 @@ impl Layers<'_> {
                 file.account_bytes_max,
                 default.account_bytes_max,
             )?,
-        })
+        };
+        check(&config).map_err(|why| Fault::usage(format!("[nvcf]: {why}")))?;
+        Ok(config)
     }
+}
+
+/// Refuses what would let no asset be of use.
+fn check(config: &Config) -> Result<(), String> {
+    if config.upload_within > config.lifetime {
+        return Err(format!(
+            "upload_within, {:?}, is longer than asset_lifetime, {:?}: an asset would expire before it may be uploaded",
+            config.upload_within, config.lifetime
+        ));
+    }
+    for (name, bytes) in
+        [("asset_bytes_max", config.bytes_max), ("account_bytes_max", config.account_bytes_max)]
+    {
+        if bytes == 0 {
+            return Err(format!("{name} is 0: nothing could be uploaded"));
+        }
+    }
+    Ok(())
 }

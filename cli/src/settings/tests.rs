@@ -151,6 +151,22 @@ fn input_assets_have_their_variables() {
 }
 
 #[test]
+fn bounds_that_would_let_no_input_asset_be_of_use_are_refused() {
+    let nvcf = |text: &str| {
+        let settings = layers(&env_of(&[]), &format!("[nvcf]\n{text}\n")).node(&NodeRunArgs::default());
+        settings.map(|node| node.nvcf).map_err(|error| error.to_string())
+    };
+    let error = nvcf("asset_lifetime = \"1h\"\nupload_within = \"2h\"").unwrap_err();
+    assert!(error.contains("upload_within, 7200s, is longer than asset_lifetime, 3600s"), "{error}");
+    for name in ["asset_bytes_max", "account_bytes_max"] {
+        let error = nvcf(&format!("{name} = \"0\"")).unwrap_err();
+        assert!(error.starts_with(&format!("[nvcf]: {name} is 0")), "{error}");
+    }
+    let short = nvcf("asset_lifetime = \"10m\"").unwrap();
+    assert_eq!(short.upload_within, Duration::from_secs(600), "what is not given follows");
+}
+
+#[test]
 fn a_wrong_variable_is_named() {
     let env = env_of(&[("ASSETMESH_HTTP", "nowhere")]);
     let error = layers(&env, "").node(&NodeRunArgs::default()).unwrap_err().to_string();
