@@ -73,7 +73,7 @@ pub struct Config {
     /// Bytes that one transfer may hold however many there are. 768 KiB: what 200 have had stays with the allocator, and
     /// more did not make them faster.
     pub buffer_bytes_min: u64,
-    /// Transfers at once. 256: in the end they have 192 MiB.
+    /// Transfers at once. 256: begun one after the other they may hold 660 MiB, as each keeps the share that it began with.
     pub transfers_max: usize,
     /// Searches at once. 1024: each is a question to every member.
     pub searches_max: usize,

@@ -5,6 +5,7 @@ mod actor;
 mod address;
 mod behaviour;
 mod busy;
+mod closing;
 mod crowd;
 mod exchange;
 mod gathered;

@@ -141,7 +141,7 @@ fn goes_on(search: &watch::Receiver<Search>) -> bool {
 /// ranges at once: what keeps a link busy is all of them together.
 fn plan(config: &Config, others: usize) -> (Plan, u64) {
     let share = config.buffer_bytes_max / (others as u64 + 1);
-    let share = share.clamp(config.buffer_bytes_min, config.buffer_bytes_each);
+    let share = share.clamp(config.buffer_bytes_min.min(config.buffer_bytes_each), config.buffer_bytes_each);
     let is_crowded = share < config.buffer_bytes_each / 4;
     let (jobs, parts) = if is_crowded { (CROWDED_JOBS_MAX, 8) } else { (JOBS_MAX, 4) };
     let history = share / parts;

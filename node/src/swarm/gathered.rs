@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::{AsyncRead, AsyncWrite};
 
-/// Gathered at most. 64 KiB: what TLS and noise take at once.
+/// Gathered at most. 64 KiB: four records of TLS, and as much as it takes at once.
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// Gathers what is written. The first flush after a write asks to be called again instead: until then whoever else has

@@ -48,7 +48,8 @@ pub const GOSSIP_BYTES_MAX: usize = 60 * 1024;
 
 // Connections.
 
-/// Connections in all. 256 full-mesh peers are far above the 64 of a small federation; each costs about 100 KiB.
+/// Connections in all. 256 full-mesh peers are far above the 64 of a small federation; each costs some 30 KiB at rest,
+/// and 100 to 300 KiB while much is sent.
 pub(super) const CONNECTIONS_MAX: u32 = 256;
 /// Inbound connections in all: whoever connects from outside leaves room for the peers that this node dials itself.
 pub(super) const INBOUND_CONNECTIONS_MAX: u32 = 192;
@@ -65,6 +66,8 @@ pub(super) const CONNECTIONS_PER_IP_MAX: usize = 32;
 pub(super) const PENDING_PER_IP_MAX: usize = 16;
 /// How long dial and handshake may take. A stalled process accepts and never answers, so this bounds each retry.
 pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// How long closing may take. 1 s: what is then still to be written is for a peer that has no use for it, or reads nothing.
+pub(super) const CLOSING_WITHIN: Duration = Duration::from_secs(1);
 /// How long a connection may go without saying which federation it belongs to.
 pub(super) const IDENTIFY_WITHIN: Duration = Duration::from_secs(10);
 /// A connection without any traffic of ours is kept: links are what liveness watches. A year stands for ever.

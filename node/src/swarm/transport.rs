@@ -17,6 +17,7 @@ use libp2p::pnet::{PnetConfig, PnetError, PnetOutput};
 use libp2p::{Multiaddr, PeerId, dns, tcp, yamux};
 use prometheus_client::metrics::counter::Counter;
 
+use super::closing::Closing;
 use super::limits;
 use super::metrics::Metrics;
 use super::network_key::NetworkKey;
@@ -44,7 +45,8 @@ pub(super) fn build(
         .upgrade(Version::V1)
         .authenticate(security)
         .multiplex(yamux)
-        .timeout(limits::HANDSHAKE_WITHIN);
+        .timeout(limits::HANDSHAKE_WITHIN)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer))));
     Ok(carrier.boxed())
 }
 
@@ -161,9 +163,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 #[cfg(test)]
 mod tests {
     use futures_util::io::Cursor;
-    use futures_util::{AsyncReadExt, AsyncWriteExt};
+    use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
+    use libp2p::swarm::{Swarm, SwarmEvent, dummy};
+    use libp2p::{SwarmBuilder, noise};
 
     use super::*;
+
+    /// A peer that was built with the library's usual settings.
+    fn usual() -> Swarm<dummy::Behaviour> {
+        let tcp = tcp::Config::default().nodelay(true);
+        let builder = SwarmBuilder::with_new_identity().with_tokio();
+        let builder = builder.with_tcp(tcp, noise::Config::new, yamux::Config::default).unwrap();
+        builder.with_behaviour(|_| dummy::Behaviour).unwrap().build()
+    }
+
+    fn own() -> Swarm<dummy::Behaviour> {
+        let keypair = Keypair::generate_ed25519();
+        let carrier = build(&keypair, None, &Metrics::default()).unwrap();
+        let config = libp2p::swarm::Config::with_tokio_executor();
+        Swarm::new(carrier, dummy::Behaviour, keypair.public().to_peer_id(), config)
+    }
+
+    /// Whom each of two meets when the second dials the first.
+    async fn meet(mut first: Swarm<dummy::Behaviour>, mut second: Swarm<dummy::Behaviour>) -> [PeerId; 2] {
+        first.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let mut met = [None; 2];
+        while met.contains(&None) {
+            let (at, event) = tokio::select! {
+                event = first.select_next_some() => (0, event),
+                event = second.select_next_some() => (1, event),
+            };
+            match event {
+                SwarmEvent::NewListenAddr { address, .. } => second.dial(address).unwrap(),
+                SwarmEvent::ConnectionEstablished { peer_id, .. } => met[at] = Some(peer_id),
+                SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
+                SwarmEvent::IncomingConnectionError { error, .. } => panic!("{error}"),
+                _ => {}
+            }
+        }
+        met.map(Option::unwrap)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_knows_no_tls_is_met_by_noise() {
+        for (first, second) in [(own(), own()), (own(), usual()), (usual(), own())] {
+            let peers = [*second.local_peer_id(), *first.local_peer_id()];
+            let met = tokio::time::timeout(limits::HANDSHAKE_WITHIN, meet(first, second)).await;
+            assert_eq!(met.unwrap(), peers);
+        }
+    }
 
     #[tokio::test]
     async fn every_byte_is_counted_in_its_direction() {
