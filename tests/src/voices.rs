@@ -182,12 +182,14 @@ impl Run<'_> {
             let mut api = Api::new(turn.address);
             // A second page is asked of the same node.
             for _ in 0..2 {
-                let judged = self.ask(&mut api, &asking);
+                let mut late = None;
+                let judged = self.ask(&mut api, &asking, &mut late);
                 if !self.stage.is_still(at, &turn) {
                     self.tally().struck += 1;
                     break;
                 }
                 self.asked.fetch_add(1, Ordering::Relaxed);
+                self.tally().beyond.extend(late);
                 match judged {
                     Ok(Some((rows, cursor))) => {
                         asking.expect = &asking.expect[rows..];
@@ -206,14 +208,20 @@ impl Run<'_> {
     }
 
     /// Asks, and judges the answer. If it is whole and has more, says how many rows it had and where it goes on.
-    fn ask(&self, api: &mut Api, asking: &Asking<'_>) -> Result<Option<(usize, String)>> {
+    /// How late it came, and the machine meanwhile, is left in `late`.
+    fn ask(
+        &self,
+        api: &mut Api,
+        asking: &Asking<'_>,
+        late: &mut Option<(Duration, Duration)>,
+    ) -> Result<Option<(usize, String)>> {
         let request = question(&asking.parameters(), &asking.question.filter);
         let sent = Instant::now();
         let response = api.call(&request)?;
         let ended = Instant::now();
         let beyond = (ended - sent).saturating_sub(asking.deadline);
         let machine = self.metronome.worst(sent, ended);
-        self.tally().beyond.push((beyond, machine));
+        *late = Some((beyond, machine));
         ensure!(
             beyond <= self.plan.grace + machine,
             "it came {beyond:?} after its deadline of {:?}, and the machine was late by {machine:?}",

@@ -81,7 +81,13 @@ async fn locate_id(id: AssetId, client: &Client) -> anyhow::Result<Wanted> {
     let head = loop {
         match client.send(client.request(Method::HEAD, url.clone())).await {
             Ok(head) => break head,
-            Err(fault) => retry.pause_after(fault).await?,
+            Err(fault) => {
+                if fault.exit() == Exit::NotFound {
+                    // An answer to HEAD has no words, and who did not answer is told in words.
+                    client.send(client.request(Method::GET, url.clone()).header(RANGE, "bytes=0-0")).await?;
+                }
+                retry.pause_after(fault).await?;
+            }
         }
     };
     let told = head.headers().get(CONTENT_DISPOSITION).and_then(|value| value.to_str().ok());

@@ -90,9 +90,16 @@ fn a_list_that_lacks_a_node_says_so_and_ends_with_its_own_code() {
     let (code, _, errors) = told(&run(&cluster, 0, &["ls"]));
     assert_eq!(code, Some(0), "{errors}");
     assert!(errors.contains("2 of 2 nodes answered"), "{errors}");
+    let content = Content { seed: 4, size: 900 };
+    let uploaded = cluster.api(1).upload(&description_of("far", &json!({})), &content.bytes()).unwrap();
+    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
     let gone = cluster.id(1).unwrap();
     cluster.kill(1);
     cluster.wait_state(0, &gone, "down", SOON).unwrap();
+    for asset in ["far:1-t", &content.id()] {
+        let (code, _, errors) = told(&run(&cluster, 0, &["download", asset, "-o", "-"]));
+        assert!(code == Some(8) && errors.contains("n1"), "{asset}: {code:?}, {errors}");
+    }
     for verb in [&["ls"][..], &["query", "{}"]] {
         let (code, rows, errors) = told(&run(&cluster, 0, verb));
         assert_eq!(code, Some(7), "{verb:?}: {errors}");
@@ -116,4 +123,6 @@ fn a_list_that_lacks_a_node_says_so_and_ends_with_its_own_code() {
     assert!(peers.contains("down, forgotten"), "{peers}");
     let (code, _, errors) = told(&run(&cluster, 0, &["ls"]));
     assert_eq!(code, Some(0), "{errors}");
+    let (code, _, errors) = told(&run(&cluster, 0, &["download", &content.id(), "-o", "-"]));
+    assert_eq!(code, Some(3), "{errors}");
 }
