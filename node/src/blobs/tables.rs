@@ -153,7 +153,7 @@ impl Backend for Tables {
                     let size = content.value().len() as u64;
                     found.push((AssetId::from_bytes(*id.value()), Found { size, place: Place::Small }));
                 }
-                Ok::<_, StoreError>(())
+                Ok(())
             })?;
             for row in transaction.open_table(BLOBS)?.range::<&[u8; 32]>(range)?.take(limit) {
                 let (id, row) = row?;

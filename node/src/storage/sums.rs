@@ -32,6 +32,8 @@ const CACHED_GROUPS_MAX: usize = 1024;
 const MENDED_BYTES_MAX: usize = 16 << 10;
 /// Searches in vain before there are no more: so much damage is no flipped bit here and there.
 const VAIN_SEARCHES_MAX: u32 = 64;
+/// Damaged pages in use that are told of, each once: who has more knows by then.
+const USED_TOLD_MAX: usize = 1000;
 
 /// A disk over a disk: the pages of the library, checked when they are read.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Sums {
     groups: Mutex<HashMap<u64, Group>>,
     /// Places in the file of pages that were corrected.
     mended: Mutex<BTreeSet<u64>>,
+    /// Places of damaged pages that are used for what in them proves itself.
+    used: Mutex<BTreeSet<u64>>,
     vain_searches: AtomicU32,
 }
 
@@ -51,7 +55,13 @@ struct Group {
 
 impl Sums {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, groups: Mutex::default(), mended: Mutex::default(), vain_searches: AtomicU32::new(0) }
+        Self {
+            disk,
+            groups: Mutex::default(),
+            mended: Mutex::default(),
+            used: Mutex::default(),
+            vain_searches: AtomicU32::new(0),
+        }
     }
 
     /// Where in the file a page was not as it was written, but could be corrected.
@@ -62,6 +72,14 @@ impl Sums {
     fn note_mended(&self, place: u64) {
         if self.mended.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {
             tracing::warn!(place, "a flipped bit in a page was corrected as it was read");
+        }
+    }
+
+    /// Tells of a damaged page once, however often it is read.
+    fn note_used(&self, place: u64) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() < USED_TOLD_MAX && used.insert(place) {
+            tracing::warn!(place, "a damaged page is used for what in it proves itself");
         }
     }
 
@@ -162,7 +180,7 @@ impl Disk for Sums {
             return Ok(());
         }
         if leaf::is_usable(out) {
-            tracing::warn!(place = place_of(page), "a damaged page is used for what in it proves itself");
+            self.note_used(place_of(page));
             return Ok(());
         }
         let text = format!("the page at byte {} of the file does not match its checksum", place_of(page));
