@@ -441,4 +441,6 @@ mod fault_tests;
 #[cfg(test)]
 mod keep_tests;
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 pub(crate) mod test_kit;
