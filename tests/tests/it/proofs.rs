@@ -102,7 +102,8 @@ fn peers_that_lie_about_content_are_found_out() {
     let report = run_rogues(&RoguesPlan {
         seed: 6,
         manners,
-        bytes: 16 << 20,
+        // Large enough that its peer is not done before it has lied.
+        bytes: 64 << 20,
         stall: Duration::from_secs(10),
         next_within: Duration::from_secs(5),
         threads: 2,
